@@ -1,0 +1,104 @@
+"""FSRCNN in PyTorch: the definition, for training and as the reference engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vsr.models.catalogue import DECONVOLUTION, PADDING, FsrcnnWeights, Layer
+
+
+class FSRCNN(nn.Module):
+    """FSRCNN(d, s, m) [F16, section 3.1]: feature extraction, shrinking, mapping, expanding, deconvolution.
+
+    Input (B, 1, H, W), luma codes / 255; output (B, 1, n·H, n·W). The border is replicated once and every convolution
+    is valid, so that a picture cut into overlapping pieces gives the same pixels as the whole.
+    With ``pixel_shuffle=True`` the output layer runs as the exactly equal convolution and pixel shuffle (faster).
+    """
+
+    def __init__(self, d: int, s: int, m: int, scale: int) -> None:
+        super().__init__()
+        if scale not in PADDING:
+            raise ValueError(f"scale must be one of {tuple(PADDING)}, not {scale}")
+        self.scale, self.padding = scale, PADDING[scale]
+        self.feature, self.feature_act = nn.Conv2d(1, d, 5), nn.PReLU(d)
+        self.shrink, self.shrink_act = nn.Conv2d(d, s, 1), nn.PReLU(s)
+        self.mapping = nn.ModuleList(nn.Conv2d(s, s, 3) for _ in range(m))
+        self.mapping_act = nn.ModuleList(nn.PReLU(s) for _ in range(m))
+        self.expand, self.expand_act = nn.Conv2d(s, d, 1), nn.PReLU(d)
+        self.deconvolution = nn.ConvTranspose2d(d, 1, DECONVOLUTION, stride=scale)
+        # How far an output pixel's taps reach into the expanded maps, to the left and to the right, in input pixels.
+        self.reach = max(-((self.padding - DECONVOLUTION + 1) // scale), (scale - 1 + self.padding) // scale)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # PReLU-aware init [F16, section 4.1]
+                nn.init.kaiming_normal_(module.weight, a=0.25)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.deconvolution.weight, std=0.001)
+        nn.init.zeros_(self.deconvolution.bias)
+
+    @property
+    def margin(self) -> int:
+        """Width of the replicated border, in input pixels: half the receptive field."""
+        return 2 + len(self.mapping) + self.reach
+
+    def trunk(self, luma: torch.Tensor) -> torch.Tensor:
+        """Everything before the output layer, without padding: (B, 1, H, W) -> (B, d, H - 4 - 2m, W - 4 - 2m)."""
+        x = self.feature_act(self.feature(luma))
+        x = self.shrink_act(self.shrink(x))
+        for convolution, act in zip(self.mapping, self.mapping_act, strict=True):
+            x = act(convolution(x))
+        return self.expand_act(self.expand(x))
+
+    def shuffle_weight(self) -> torch.Tensor:
+        """The deconvolution's kernel rearranged to (n², d, k, k) with k = 2·reach + 1, zeros where it has no tap."""
+        n, p, k = self.scale, self.padding, 2 * self.reach + 1
+        # Tap t in [-reach, reach] of phase a is kernel index a + p - n·t: pad, flip and fold the 9x9 kernel.
+        low = n * self.reach - p
+        high = n * k - DECONVOLUTION - low
+        kernel = F.pad(self.deconvolution.weight[:, 0], (low, high, low, high))
+        kernel = kernel.unflatten(2, (k, n)).unflatten(1, (k, n)).flip(1, 3)  # (d, ty, a, tx, b)
+        return kernel.permute(2, 4, 0, 1, 3).reshape(n * n, -1, k, k)
+
+    def valid(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
+        """The network without its border: (B, 1, H, W) -> (B, 1, n·(H - 2·margin), n·(W - 2·margin))."""
+        x = self.trunk(luma)
+        if pixel_shuffle:
+            return F.pixel_shuffle(F.conv2d(x, self.shuffle_weight()), self.scale) + self.deconvolution.bias
+        n, start = self.scale, self.scale * self.reach + self.padding
+        height, width = (n * (side - 2 * self.reach) for side in x.shape[-2:])
+        return self.deconvolution(x)[..., start:start + height, start:start + width]
+
+    def forward(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
+        return self.valid(F.pad(luma, (self.margin,) * 4, mode="replicate"), pixel_shuffle)
+
+    def to_weights(self, name: str) -> FsrcnnWeights:
+        """This network's weights as plain arrays."""
+        def array(tensor: torch.Tensor) -> np.ndarray:
+            return tensor.detach().cpu().numpy().astype(np.float32)
+
+        def layer(convolution: nn.Conv2d, act: nn.PReLU) -> Layer:
+            return Layer(array(convolution.weight), array(convolution.bias), array(act.weight))
+
+        return FsrcnnWeights(
+            name, self.scale, self.padding, layer(self.feature, self.feature_act), layer(self.shrink, self.shrink_act),
+            tuple(layer(*pair) for pair in zip(self.mapping, self.mapping_act, strict=True)),
+            layer(self.expand, self.expand_act), array(self.deconvolution.weight[:, 0]),
+            float(self.deconvolution.bias))
+
+    @classmethod
+    def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
+        """The network that plain arrays describe."""
+        net = cls(weights.d, weights.s, weights.m, weights.scale)
+        pairs = [(net.feature, net.feature_act, weights.feature), (net.shrink, net.shrink_act, weights.shrink),
+                 *zip(net.mapping, net.mapping_act, weights.mapping, strict=True),
+                 (net.expand, net.expand_act, weights.expand)]
+        with torch.no_grad():
+            for convolution, act, layer in pairs:
+                convolution.weight.copy_(torch.from_numpy(layer.weight))
+                convolution.bias.copy_(torch.from_numpy(layer.bias))
+                act.weight.copy_(torch.from_numpy(layer.slope))
+            net.deconvolution.weight.copy_(torch.from_numpy(weights.deconvolution[:, None]))
+            net.deconvolution.bias.fill_(weights.bias)
+        return net
