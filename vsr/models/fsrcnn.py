@@ -30,7 +30,7 @@ class FSRCNN(nn.Module):
         self.expand, self.expand_act = nn.Conv2d(s, d, 1), nn.PReLU(d)
         self.deconvolution = nn.ConvTranspose2d(d, 1, DECONVOLUTION, stride=scale)
         # How far an output pixel's taps reach into the expanded maps, to the left and to the right, in input pixels.
-        self.reach = max(-((self.padding - DECONVOLUTION + 1) // scale), (scale - 1 + self.padding) // scale)
+        self.reach = max((DECONVOLUTION - 1 - self.padding) // scale, (scale - 1 + self.padding) // scale)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # PReLU-aware init [F16, section 4.1]
                 nn.init.kaiming_normal_(module.weight, a=0.25)
