@@ -1,0 +1,165 @@
+"""Decoding: one input as frames of its main video, and the packets of its other streams, in the file's order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.stream import Stream
+
+from vsr.errors import InputError
+from vsr.frame import Frame, VideoInfo
+from vsr.media.pixels import Layout, Planar, has_alpha, layout_for, views
+from vsr.media.probe import main_video, open_input, video_info
+
+_HOPELESS = 500  # packets without a single picture after which a file is given up
+_DEMUX_RETRIES = 16  # damaged places in a row, without a packet between them, after which the file counts as ended
+
+
+class Decoder:
+    """An open input; iterate once over its decoded frames and the packets of the ``copied`` streams.
+
+    ``info`` describes the main video, ``layout`` the planes of its frames (formats that are not planar YUV are
+    converted). ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the
+    frames, in the order of the file. Every decoded frame comes exactly once, in presentation order, with its own pts,
+    to the very last one. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be decoded.
+
+    Raises ``InputError`` where the file cannot be read or holds no picture that can be decoded, and, while iterating,
+    where the picture changes its size or format midway.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.copied: set[Stream] = set()
+        self.warnings: deque[tuple[str, str]] = deque()
+        self.damaged = 0
+        self._last_pts: int | None = None
+        self._clock = 0  # pts for the next frame where the source has none
+        with contextlib.ExitStack() as stack:
+            self.container = stack.enter_context(open_input(self.path))
+            stream = main_video(self.container)
+            if stream is None:
+                raise InputError(f"{self.path} holds no video; give a file with a picture")
+            self.stream = stream
+            stream.thread_type = "AUTO"
+            self._packets = self._demux()
+            # The first picture tells what the container may not: size, format, rotation.
+            self._pending: deque[av.Packet | av.VideoFrame] = deque()
+            picture = self._first_picture()
+            self.layout: Layout = layout_for(picture.format.name)
+            self._planar = Planar(self.layout)
+            self.info: VideoInfo = video_info(stream, picture)
+            converted = self._planar(picture)
+            if converted is not picture:
+                color = replace(self.info.color, range=int(converted.color_range), space=int(converted.colorspace))
+                self.info = replace(self.info, color=color)
+            self.display_matrix = _display_matrix(picture)
+            if has_alpha(self.info.pix_fmt):
+                self.warnings.append(("alpha", f"{self.path}: the transparency ({self.info.pix_fmt}) is dropped"))
+            self._close = stack.pop_all().close
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pending.clear()
+        self._packets.close()
+        self._close()
+
+    def __iter__(self) -> Generator[Frame | av.Packet]:
+        while self._pending:
+            yield from self._finish(self._pending.popleft())
+        for item in self._items():
+            yield from self._finish(item)
+
+    def _finish(self, item: av.Packet | av.VideoFrame) -> Iterator[Frame | av.Packet]:
+        if isinstance(item, av.VideoFrame):
+            yield self._frame(item)
+        elif item.stream in self.copied:
+            yield item
+
+    def _first_picture(self) -> av.VideoFrame:
+        for item in self._items():
+            self._pending.append(item)
+            if isinstance(item, av.VideoFrame):
+                return item
+            if self.damaged >= _HOPELESS:
+                break
+        raise InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
+
+    def _items(self) -> Iterator[av.Packet | av.VideoFrame]:
+        for packet in self._packets:
+            if packet.stream is self.stream:
+                yield from self._decode(packet)
+            else:
+                yield packet
+        yield from self._decode(None)
+
+    def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        try:
+            return self.stream.codec_context.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return []
+
+    def _demux(self) -> Generator[av.Packet]:
+        """All packets but the empty ones (which a decoder would take for the end); goes on after damaged places."""
+        retries = 0
+        while retries < _DEMUX_RETRIES:
+            try:
+                for packet in self.container.demux():
+                    retries = 0
+                    if packet.size:
+                        yield packet
+                return
+            except av.error.InvalidDataError:
+                self.damaged += 1
+                retries += 1
+            except av.error.FFmpegError as error:
+                raise InputError(f"{self.path} cannot be read further ({error.strerror})") from error
+
+    def _frame(self, picture: av.VideoFrame) -> Frame:
+        size = picture.width, picture.height
+        if size != (self.info.width, self.info.height) or layout_for(picture.format.name) != self.layout:
+            raise InputError(
+                f"{self.path} changes from {self.info.width}x{self.info.height} {self.info.pix_fmt} to "
+                f"{size[0]}x{size[1]} {picture.format.name} midway; cut it there and upscale the parts"
+            )
+        return Frame(
+            planes=views(self._planar(picture)),
+            bits=self.layout.bits,
+            pts=self._pts(picture),
+            time_base=self.info.time_base,
+            duration=picture.duration or None,
+            key=picture.key_frame,
+            color=self.info.color,
+        )
+
+    def _pts(self, picture: av.VideoFrame) -> int:
+        """The picture's own pts; where it has none or goes back, its dts, else the next moment after the last one."""
+        for pts in (picture.pts, picture.dts, self._clock):
+            if pts is not None and (self._last_pts is None or pts > self._last_pts):
+                break
+        else:
+            raise AssertionError("the clock is always ahead")
+        rate = self.info.rate
+        step = picture.duration or (round(1 / (rate * self.info.time_base)) if rate else 1)
+        self._last_pts, self._clock = pts, pts + max(1, step)
+        return pts
+
+
+def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """The nine numbers of the picture's display matrix (rotation and flips), None without one."""
+    data: Any = picture.side_data.get("DISPLAYMATRIX")
+    return None if data is None else tuple(memoryview(data).cast("i"))

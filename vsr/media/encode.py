@@ -1,0 +1,236 @@
+"""Encoding: frames and copied packets into one container, with everything that belongs to them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+from av.stream import Disposition, Stream
+from av.video.reformatter import ColorRange, VideoReformatter
+
+from vsr.errors import OutputError
+from vsr.frame import Frame
+from vsr.media.codecs import EncoderSettings, choose_format, open_context
+from vsr.media.decode import Decoder
+from vsr.media.pixels import EXACT, FULL_RANGE, Layout, views
+from vsr.media.probe import CHROMA_LOCATIONS, codec_name
+
+_FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
+# What belongs to the source's container or its coding, not to its content.
+_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
+_STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
+
+
+@dataclass(slots=True)
+class Track:
+    """What was written to one stream: how many packets, their bytes, first and last moment in ``time_base`` units."""
+
+    index: int
+    type: str
+    codec: str | None
+    time_base: Fraction
+    packets: int = 0
+    bytes: int = 0
+    first: int | None = None
+    end: int = 0
+    last_dts: int | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """All that a complete file must hold: ``pts`` of the frames in ``time_base`` units, and the copied tracks."""
+
+    width: int
+    height: int
+    time_base: Fraction
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    tracks: list[Track] = field(default_factory=list)
+
+
+class Encoder:
+    """Writes ``source``, upscaled to ``width`` x ``height``, to ``path`` as ``container`` (FFmpeg's muxer name).
+
+    Open it before the source is iterated: it chooses which of the source's streams are copied. ``write()`` takes the
+    upscaled frames and the packets in the order of the source, ``finish()`` drains encoder and muxer; without it the
+    file is incomplete. ``written`` counts what went in, ``warnings`` collects (code, message) pairs.
+
+    Raises ``OutputError`` where the file cannot be written, ``UsageError`` where the encoder refuses its settings.
+    """
+
+    def __init__(
+        self, path: Path, container: str, source: Decoder, width: int, height: int, settings: EncoderSettings
+    ) -> None:
+        info = source.info
+        self.path = path
+        self.warnings: deque[tuple[str, str]] = deque()
+        self.written = Written(width, height, info.time_base)
+        encoder = settings.encoder()
+        pix_fmt, layout = choose_format(encoder, source.layout, width, height)
+        lossless = layout.chroma == source.layout.chroma or source.layout.chroma is None
+        if not lossless or layout.bits != source.layout.bits:
+            self.warnings.append(("format", f"{settings.codec} takes {layout.pix_fmt}, not {source.layout.pix_fmt}"))
+        # Grey goes into an encoder without grey as planes of neutral chroma.
+        self._layout = Layout(layout.chroma, source.layout.bits) if source.layout.chroma is None else source.layout
+        self._pix_fmt = pix_fmt
+        self._reformatter = VideoReformatter()
+
+        # AVI counts frames: no B-frames, and one tick a frame.
+        time_base = 1 / info.rate if container == "avi" and info.rate else info.time_base
+        options = {"avoid_negative_ts": "disabled"}
+        if container in ("mp4", "mov"):
+            # A start later than zero is kept in this unit; the default, a millisecond, would round it.
+            options["movie_timescale"] = str(max(1000, min(time_base.denominator, 1_000_000)))
+        self._container = av.open(
+            f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
+        )
+        try:
+            stream: Any = self._container.add_stream(encoder.name, rate=info.rate or Fraction(25))
+            self._stream = stream
+            context = stream.codec_context
+            stream.time_base = time_base
+            context.time_base = time_base
+            context.width, context.height, context.pix_fmt = width, height, pix_fmt
+            context.flags |= _FRAME_DURATION
+            if info.sample_aspect:
+                context.sample_aspect_ratio = info.sample_aspect
+            context.color_range, context.colorspace = info.color.range, info.color.space
+            context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
+            extra = {}
+            if info.color.chroma_location in CHROMA_LOCATIONS and layout.chroma == source.layout.chroma:
+                extra["chroma_sample_location"] = CHROMA_LOCATIONS[info.color.chroma_location]
+            if container == "avi":
+                context.max_b_frames = 0
+            if encoder.canonical_name == "hevc" and container in ("mp4", "mov"):
+                context.codec_tag = "hvc1"  # what Apple's players ask for
+            open_context(context, settings, extra)
+            if source.display_matrix:
+                stream.set_display_matrix(source.display_matrix)
+            stream.metadata.update(_content_tags(source.stream.metadata))
+            stream.disposition = source.stream.disposition
+            self._tracks: dict[int, tuple[Stream, Track]] = {}
+            self._copy_streams(source, container)
+            self._container.metadata.update(_content_tags(source.container.metadata))
+            self._container.set_chapters(source.container.chapters())
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _copy_streams(self, source: Decoder, container: str) -> None:
+        """Add a stream for every one of the source that ``container`` can hold, and warn of the others."""
+        chapters = source.container.chapters()
+        for stream in source.container.streams:
+            if stream is source.stream:
+                continue
+            codec = codec_name(stream)
+            if stream.type == "data" and codec == "bin_data" and chapters:
+                continue  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
+            copied = stream.type in ("audio", "subtitle", "attachment")
+            copied |= bool(stream.type == "video" and stream.disposition & Disposition.attached_pic)
+            if not copied or not _holds(container, stream):
+                what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
+                self.warnings.append(("dropped_stream", f"{source.path}: {what} is left out"))
+                continue
+            out = self._container.add_stream_from_template(stream, opaque=True)
+            out.metadata.update(_content_tags(stream.metadata))
+            out.disposition = stream.disposition
+            if stream.type != "attachment":
+                track = Track(out.index, stream.type, codec, stream.time_base or Fraction(1, av.time_base))
+                self._tracks[stream.index] = out, track
+                self.written.tracks.append(track)
+                source.copied.add(stream)
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Closing writes a trailer, which is of no use after a failure and may fail for the same reason.
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            self._container.close()
+
+    def write(self, item: Frame | av.Packet) -> None:
+        """Encode a frame, or copy a packet that the source gave."""
+        with self._errors():
+            if isinstance(item, Frame):
+                self.written.pts.append(item.pts if item.pts is not None else len(self.written.pts))
+                self._container.mux(self._stream.encode(self._picture(item)))
+            else:
+                self._copy(item)
+
+    def finish(self) -> None:
+        """Drain the encoder and complete the file."""
+        with self._errors():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            raise OutputError(f"{self.path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        picture = av.VideoFrame(frame.width, frame.height, self._layout.pix_fmt)
+        planes = views(picture)
+        for plane, values in zip(planes, frame.planes, strict=False):
+            plane[...] = values
+        for plane in planes[len(frame.planes) :]:
+            plane.fill(1 << (frame.bits - 1))
+        if self._layout.pix_fmt != self._pix_fmt:
+            color_range = ColorRange.JPEG if frame.color.range == FULL_RANGE else ColorRange.MPEG
+            picture = self._reformatter.reformat(
+                picture,
+                format=self._pix_fmt,
+                src_color_range=color_range,
+                dst_color_range=color_range,
+                interpolation=EXACT,
+            )
+        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration or 0
+        picture.color_range, picture.colorspace = frame.color.range, frame.color.space
+        picture.color_primaries, picture.color_trc = frame.color.primaries, frame.color.transfer
+        return picture
+
+    def _copy(self, packet: av.Packet) -> None:
+        out, track = self._tracks[packet.stream.index]
+        if packet.dts is None:
+            packet.dts = packet.pts if packet.pts is not None else track.end
+        if track.last_dts is not None and packet.dts <= track.last_dts:
+            packet.dts = track.last_dts + 1  # muxers insist
+        if packet.pts is None or packet.pts < packet.dts:
+            packet.pts = packet.dts
+        track.packets += 1
+        track.bytes += packet.size
+        track.first = packet.pts if track.first is None else min(track.first, packet.pts)
+        track.end = max(track.end, packet.pts + (packet.duration or 0))
+        track.last_dts = packet.dts
+        packet.stream = out
+        self._container.mux(packet)
+
+
+def _content_tags(tags: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in tags.items() if k not in _STALE_TAGS and not k.upper().startswith(_STALE_PREFIXES)}
+
+
+def _holds(container: str, stream: Stream) -> bool:
+    """Whether ``container`` can hold a copy of ``stream``: the muxer itself is asked, with a header in memory."""
+    trial = av.open(io.BytesIO(), "w", format=container)
+    try:
+        trial.add_stream_from_template(stream, opaque=True)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    finally:
+        with contextlib.suppress(av.error.FFmpegError):
+            trial.close()
+    return True

@@ -1,0 +1,260 @@
+"""What a file contains, before anything is done with it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from vsr.errors import InputError
+from vsr.frame import Color, VideoInfo
+from vsr.media.pixels import FULL_RANGE, Layout, layout_for
+
+# Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
+_CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
+_LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
+_PROBE_PACKETS = 500  # how far a decodable picture is looked for
+
+# FFmpeg's names of its AVCOL_* and AVCHROMA_LOC_* numbers; what is not named here is reported as its number.
+_RANGES = {1: "tv", 2: "pc"}
+_SPACES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco"}
+_SPACES |= {9: "bt2020nc", 10: "bt2020c", 11: "smpte2085", 14: "ictcp"}
+_PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film"}
+_PRIMARIES |= {9: "bt2020", 10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "ebu3213"}
+_TRANSFERS = {1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100"}
+_TRANSFERS |= {10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10"}
+_TRANSFERS |= {15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
+CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One stream of a container; ``codec`` is None where FFmpeg does not know it."""
+
+    index: int
+    type: str
+    codec: str | None
+    language: str | None
+    title: str | None
+    disposition: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """A container and its streams; ``video`` describes the main video, None where there is none."""
+
+    path: Path
+    container: str
+    duration_s: float | None
+    streams: tuple[StreamInfo, ...]
+    video: VideoInfo | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that ``vsr probe --json`` prints."""
+        return {
+            "v": 1,
+            "path": str(self.path),
+            "container": self.container,
+            "duration_s": self.duration_s,
+            "streams": [
+                {
+                    "index": s.index,
+                    "type": s.type,
+                    "codec": s.codec,
+                    "language": s.language,
+                    "title": s.title,
+                    "disposition": list(s.disposition),
+                }
+                for s in self.streams
+            ],
+            "video": _video_json(self.video) if self.video else None,
+        }
+
+
+def color_names(color: Color) -> dict[str, str | None]:
+    """The tags under FFmpeg's names, None where a tag is unspecified."""
+    return {
+        "color_range": _RANGES.get(color.range),
+        "color_space": None if color.space == 2 else _SPACES.get(color.space, str(color.space)),
+        "color_primaries": None if color.primaries == 2 else _PRIMARIES.get(color.primaries, str(color.primaries)),
+        "color_transfer": None if color.transfer == 2 else _TRANSFERS.get(color.transfer, str(color.transfer)),
+        "chroma_location": CHROMA_LOCATIONS.get(color.chroma_location),
+    }
+
+
+def _video_json(video: VideoInfo) -> dict[str, Any]:
+    return {
+        "index": video.index,
+        "codec": video.codec,
+        "width": video.width,
+        "height": video.height,
+        "pix_fmt": video.pix_fmt,
+        "frames": video.frames,
+        "rate": _ratio(video.rate, "/"),
+        "time_base": _ratio(video.time_base, "/"),
+        "rotation_degrees": video.rotation_degrees,
+        "sample_aspect": _ratio(video.sample_aspect, ":"),
+        **color_names(video.color),
+        "interlaced": video.interlaced,
+    }
+
+
+def _ratio(value: Fraction | None, sign: str) -> str | None:
+    return None if value is None else f"{value.numerator}{sign}{value.denominator}"
+
+
+def probe(path: str | os.PathLike[str]) -> MediaInfo:
+    """Read what ``path`` contains; the main video's first picture is decoded, for what only pictures know.
+
+    Raises ``InputError`` where there is no such file, it cannot be read, or it is not media.
+    """
+    with open_input(path) as container:
+        streams = tuple(_stream_info(stream) for stream in container.streams)
+        duration_s = None if container.duration is None else container.duration / av.time_base
+        main = main_video(container)
+        video = None
+        if main is not None:
+            video = video_info(main, _first_picture(container, main))
+        return MediaInfo(Path(path), container.format.name, duration_s, streams, video)
+
+
+@contextlib.contextmanager
+def open_input(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
+    """Open ``path`` for demuxing and close it for certain (containers hold reference cycles).
+
+    Raises ``InputError`` with one line that says what is wrong with the file.
+    """
+    path = Path(path)
+    container = _open(path)
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; name a video file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty")
+        # "file:" keeps a name like "a:b.mp4" from being taken for a protocol. Text in odd encodings survives a copy.
+        container = av.open(f"file:{path}", metadata_errors="surrogateescape")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the name") from None
+    except PermissionError:
+        raise InputError(f"{path} cannot be read: permission denied") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a video that FFmpeg can read ({_reason(error)})") from error
+    if not container.streams:
+        container.close()
+        raise InputError(f"{path} holds no stream")
+    return container
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def main_video(container: av.container.InputContainer) -> VideoStream | None:
+    """The first video stream that is neither cover art nor a still nor beyond FFmpeg's decoders; None without one."""
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    for stream in container.streams.video:
+        if not stream.disposition & still and stream.codec_context is not None:
+            return stream
+    return None
+
+
+def _stream_info(stream: Stream) -> StreamInfo:
+    text = {key: value.encode("utf-8", "replace").decode() for key, value in stream.metadata.items()}
+    language = text.get("language")
+    return StreamInfo(
+        stream.index,
+        stream.type,
+        codec_name(stream),
+        None if language == "und" else language,
+        text.get("title"),
+        tuple(flag.name for flag in stream.disposition if flag.name),
+    )
+
+
+def codec_name(stream: Stream) -> str | None:
+    """FFmpeg's name of what ``stream`` is coded in (not of the decoder)."""
+    if stream.codec_context is not None:
+        return stream.codec_context.codec.canonical_name
+    return getattr(stream, "name", None) if stream.type == "data" else None
+
+
+def _first_picture(container: av.container.InputContainer, stream: VideoStream) -> av.VideoFrame | None:
+    packets = 0
+    with contextlib.suppress(av.error.FFmpegError):
+        for packet in container.demux(stream):
+            with contextlib.suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    return frame
+            packets += 1
+            if packets == _PROBE_PACKETS:
+                break
+    return None
+
+
+def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
+    """Describe ``stream``; its first decoded ``picture`` is believed over the container where the two differ."""
+    context = stream.codec_context
+    source: Any = picture or context
+    pix_fmt = picture.format.name if picture else context.pix_fmt
+    color_range = source.color_range
+    if pix_fmt and pix_fmt.startswith("yuvj"):
+        color_range = FULL_RANGE
+    return VideoInfo(
+        index=stream.index,
+        codec=context.codec.canonical_name,
+        width=source.width,
+        height=source.height,
+        pix_fmt=pix_fmt or "unknown",
+        time_base=stream.time_base or Fraction(1, av.time_base),
+        rate=stream.average_rate or stream.guessed_rate or None,
+        frames=stream.frames or None,
+        start=stream.start_time,
+        duration=stream.duration,
+        sample_aspect=stream.sample_aspect_ratio or None,
+        rotation_degrees=picture.rotation if picture else 0,
+        color=Color(
+            range=int(color_range),
+            space=int(source.colorspace),
+            primaries=int(source.color_primaries),
+            transfer=int(source.color_trc),
+            chroma_location=_chroma_location(stream, pix_fmt),
+        ),
+        interlaced=bool(picture and picture.interlaced_frame),
+    )
+
+
+def _chroma_location(stream: VideoStream, pix_fmt: str | None) -> int:
+    """Where chroma lies (AVCHROMA_LOC_*): as the stream declares it, else its codec's default; 0 unless subsampled.
+
+    PyAV does not expose the declaration, but Matroska's header spells it out: one is written to memory and read.
+    """
+    layout = layout_for(pix_fmt) if pix_fmt else Layout(None, 8)
+    if layout.chroma in (None, (0, 0)):
+        return 0
+    header = io.BytesIO()
+    with contextlib.suppress(av.error.FFmpegError, ValueError), av.open(header, "w", format="matroska") as container:
+        container.add_stream_from_template(stream, opaque=True)
+        container.start_encoding()
+    siting = re.search(rb"\x55\xb7\x81([\x01\x02])\x55\xb8\x81([\x01\x02])", header.getvalue(), re.DOTALL)
+    if siting is not None:
+        return {b"\1\2": 1, b"\2\2": 2, b"\1\1": 3, b"\2\1": 4}[siting[1] + siting[2]]
+    return _CENTRE if stream.codec_context.codec.canonical_name in _CENTRED_CHROMA else _LEFT

@@ -1,0 +1,131 @@
+"""Reading a finished file again, to see that it holds what was written."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vsr.frame import VideoInfo
+from vsr.media.encode import Track, Written
+from vsr.media.probe import color_names, main_video, open_input, video_info
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One property of a finished file: what it should be, and what it is."""
+
+    name: str
+    ok: bool
+    expected: Any
+    got: Any
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "ok": self.ok, "expected": self.expected, "got": self.got}
+
+
+@dataclass(slots=True)
+class _Found:
+    """What demuxing found of one stream; pts in ``time_base`` units."""
+
+    type: str
+    time_base: Fraction
+    pts: array[int] = field(default_factory=lambda: array("q"))
+    packets: int = 0
+    bytes: int = 0
+
+
+def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
+    """Compare the file at ``path`` with what was ``written`` to it and with the tags of its ``source``.
+
+    The file is demuxed whole, but only its first picture is decoded. Raises ``InputError`` where it cannot be read.
+    """
+    with open_input(path) as container:
+        main = main_video(container)
+        if main is None:
+            return [Check("video", False, 1, 0)]
+        found = {s.index: _Found(s.type, s.time_base or Fraction(1, av.time_base)) for s in container.streams}
+        picture = None
+        for packet in container.demux():
+            if not packet.size:
+                continue
+            stream = found[packet.stream.index]
+            stream.packets += 1
+            stream.bytes += packet.size
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None:
+                stream.pts.append(stamp)
+            if packet.stream is main and picture is None:
+                picture = next(iter(main.decode(packet)), None)
+        if picture is None:
+            picture = next(iter(main.decode(None)), None)
+        result = video_info(main, picture)
+
+    video = found.pop(main.index)
+    return [
+        Check("frames", video.packets == len(written.pts), len(written.pts), video.packets),
+        _size(written, result),
+        _timestamps(written, video),
+        *_tracks(written, video, list(found.values())),
+        *_tags(source, result),
+    ]
+
+
+def _size(written: Written, result: VideoInfo) -> Check:
+    expected, got = (f"{v.width}x{v.height}" for v in (written, result))
+    return Check("size", got == expected, expected, got)
+
+
+def _timestamps(written: Written, video: _Found) -> Check:
+    """Every pts, to the resolution of the container: the nearest of its ticks, either one where two are as near."""
+    got = sorted(video.pts)
+    ticks = written.time_base / video.time_base
+    wrong = [i for i, (a, b) in enumerate(zip(written.pts, got, strict=False)) if abs(a * ticks - b) * 2 > 1]
+    missing = abs(len(got) - len(written.pts))
+    if not wrong:
+        return Check("timestamps", missing == 0, "all equal", "all equal" if missing == 0 else f"{missing} missing")
+    first = wrong[0]
+    times = float(got[first] * video.time_base), float(written.pts[first] * written.time_base)
+    said = f"{len(wrong)} differ, the first at frame {first}: {times[0]:.4f} s instead of {times[1]:.4f} s"
+    return Check("timestamps", False, "all equal", said)
+
+
+def _tracks(written: Written, video: _Found, others: list[_Found]) -> list[Check]:
+    checks = []
+    for number, track in enumerate(written.tracks, start=1):
+        name = f"{track.type} {number}"
+        match = next((f for f in others if f.type == track.type), None)
+        if match is None:
+            checks.append(Check(name, track.packets == 0, f"{track.packets} packets", "no such stream"))
+            continue
+        others.remove(match)
+        # PCM is cut anew by some muxers, and gaps between subtitles may become empty packets.
+        whole = match.packets == track.packets or match.bytes == track.bytes
+        whole |= track.type == "subtitle" and match.packets > track.packets
+        checks.append(Check(name, whole, f"{track.packets} packets", f"{match.packets} packets"))
+        if track.type == "audio" and track.first is not None and match.pts and written.pts and video.pts:
+            checks.append(_offset(name, written, track, video, match))
+    return checks
+
+
+def _offset(name: str, written: Written, track: Track, video: _Found, match: _Found) -> Check:
+    """The moment at which a track begins, counted from the first frame, in milliseconds."""
+    assert track.first is not None
+    expected = 1000 * (track.first * track.time_base - written.pts[0] * written.time_base)
+    got = 1000 * (min(match.pts) * match.time_base - min(video.pts) * video.time_base)
+    tolerance = 1 + 1000 * max(match.time_base, video.time_base)
+    return Check(f"{name} offset_ms", abs(got - expected) <= tolerance, round(float(expected), 3), round(float(got), 3))
+
+
+def _tags(source: VideoInfo, result: VideoInfo) -> list[Check]:
+    """Rotation, sample aspect and the colour tags that the source has; untagged YUV is limited range."""
+    wanted: dict[str, Any] = {key: value for key, value in color_names(source.color).items() if value is not None}
+    got: dict[str, Any] = color_names(result.color)
+    got["color_range"] = got["color_range"] or "tv"
+    wanted["rotation_degrees"], got["rotation_degrees"] = source.rotation_degrees, result.rotation_degrees
+    wanted["sample_aspect"], got["sample_aspect"] = (str(v.sample_aspect or 1) for v in (source, result))
+    return [Check(key, got[key] == value, value, got[key]) for key, value in wanted.items()]

@@ -1,0 +1,365 @@
+"""A file job: decode ▶ prefetch ▶ upscale ▶ prefetch ▶ encode, then a look at what was made."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import av
+
+from vsr.engines.contract import Engine
+from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError, VsrError
+from vsr.frame import Frame, VideoInfo
+from vsr.media.codecs import CONTAINERS, DEFAULT_CODEC, EncoderSettings, fits
+from vsr.media.decode import Decoder
+from vsr.media.encode import Encoder
+from vsr.media.partfile import PartFile
+from vsr.media.pixels import FULL_RANGE
+from vsr.media.verify import Check, verify
+from vsr.models.catalogue import SCALES, catalogue
+from vsr.prefetch import prefetch
+from vsr.upscale import Upscaler
+
+DEPTH = 8  # frames and packets that decode and upscale may each be ahead: enough to even out a slow frame
+_PROGRESS_S = 0.25  # least time between two progress events
+_PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
+
+_STAGES = ("decode", "upscale", "encode")
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to upscale, where to, and how. ``output`` may be a file or a folder; None is beside the input.
+
+    ``weights`` is a file to use in the model's place; ``threads`` is for the engine, None its own choice;
+    ``codec``, ``crf``, ``preset`` and ``encoder_options`` are those of ``EncoderSettings``.
+    """
+
+    input: Path
+    output: Path | None = None
+    scale: int = 2
+    model: str = "fsrcnn-s"
+    weights: Path | None = None
+    engine: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    encoder_options: tuple[tuple[str, str], ...] = ()
+    overwrite: bool = False
+
+    @property
+    def settings(self) -> EncoderSettings:
+        return EncoderSettings(self.codec or DEFAULT_CODEC, self.crf, self.preset, self.encoder_options)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The job is about to read its first frame; ``frames`` is the container's count, for an estimate only."""
+
+    input: Path
+    output: Path
+    width: int
+    height: int
+    scale: int
+    model: str
+    engine: str
+    precision: str
+    codec: str
+    frames: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("start", self.input),
+            "output": str(self.output),
+            "width": self.width,
+            "height": self.height,
+            "scale": self.scale,
+            "model": self.model,
+            "engine": self.engine,
+            "precision": self.precision,
+            "codec": self.codec,
+            "frames": self.frames,
+            "estimate": None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting not counted."""
+
+    input: Path
+    frame: int
+    frames: int | None
+    fps: float
+    eta_s: float | None
+    stage_ms: dict[str, float]
+    bottleneck: str
+    reused: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("progress", self.input),
+            "frame": self.frame,
+            "frames": self.frames,
+            "fps": round(self.fps, 2),
+            "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
+            "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
+            "bottleneck": self.bottleneck,
+            "reused": self.reused,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something is not carried over, or was mended; the job goes on."""
+
+    input: Path
+    code: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_head("warning", self.input), "code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The output is complete, checked, and has its name."""
+
+    input: Path
+    output: Path
+    frames: int
+    seconds: float
+    checks: tuple[Check, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("done", self.input),
+            "output": str(self.output),
+            "frames": self.frames,
+            "seconds": round(self.seconds, 3),
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a caller of ``run`` reports of the error that it raised."""
+
+    input: Path
+    error: VsrError
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_head("error", self.input), "code": self.error.code, "message": str(self.error)}
+
+
+JobEvent = Started | Progress | Warned | Done | Failed
+
+
+def _head(event: str, path: Path) -> dict[str, Any]:
+    return {"v": 1, "event": event, "input": str(path)}
+
+
+def output_path(job: Job) -> Path:
+    """Where ``job`` writes: ``-o`` where it names a file, else ``NAME_x2.EXT`` in its folder or beside the input.
+
+    The extension is the input's where that container holds the codec, else ``.mkv``. Raises ``UsageError`` for an
+    extension or codec that VSR does not know.
+    """
+    if job.output is not None and not job.output.is_dir():
+        if job.output.suffix.lower() not in CONTAINERS:
+            raise UsageError(f"{job.output} has no extension that VSR writes; use one of {', '.join(CONTAINERS)}")
+        return job.output
+    suffix = job.input.suffix
+    container = CONTAINERS.get(suffix.lower())
+    if container is None or not fits(job.settings.encoder(), container):
+        suffix = ".mkv"
+    folder = job.input.parent if job.output is None else job.output
+    return folder / f"{job.input.stem}_x{job.scale}{suffix}"
+
+
+def check(job: Job) -> None:
+    """Raise ``UsageError`` for anything that is wrong with ``job`` before a file is opened."""
+    if job.scale not in SCALES:
+        raise UsageError(f"scale {job.scale} is not one of {', '.join(map(str, SCALES))}")
+    if job.weights is None:
+        entries = catalogue()
+        if job.model not in entries:
+            raise UsageError(f"unknown model '{job.model}'; there are: {', '.join(entries)}")
+        if job.scale not in entries[job.model].scales:
+            raise UsageError(f"model '{job.model}' has no scale {job.scale}")
+    job.settings.check(CONTAINERS[output_path(job).suffix.lower()])
+
+
+def run(
+    job: Job,
+    on_event: Callable[[JobEvent], None] | None = None,
+    cancel: Event | None = None,
+    pause: Event | None = None,
+    *,
+    engines: Callable[..., Engine] | None = None,
+    depth: int = DEPTH,
+) -> Done:
+    """Upscale one file and return what was made. Blocks; ``on_event`` is called in the calling thread.
+
+    ``cancel`` ends the job between two frames: ``Cancelled`` is raised and nothing is left behind; so it is with any
+    other error and with a KeyboardInterrupt. While ``pause`` is set the job stands still. ``engines`` opens the
+    engine; ``depth`` is how many items each stage may be ahead, 0 runs all stages in this thread, with equal bytes.
+
+    Raises ``UsageError`` before a file is opened, ``InputError``, ``OutputError``, ``EngineError``, and ``CheckError``
+    where the finished file is not what was written; it is then kept as ``NAME_x2.failed-check.EXT``.
+    """
+    if engines is None:
+        from vsr.engines import open_engine as engines
+    emit = on_event or (lambda event: None)
+    check(job)
+    target = output_path(job)
+    if _same_file(job.input, target):
+        raise OutputError(f"{target} is the input; give another output")
+    part = PartFile(target, job.overwrite)
+    begun = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(Decoder(job.input))
+        info = source.info
+        engine = stack.enter_context(
+            engines(
+                job.weights or job.model,
+                job.scale,
+                bits=source.layout.bits,
+                full_range=info.color.range == FULL_RANGE,
+                precision=job.precision,
+                engine=job.engine,
+                threads=job.threads,
+            )
+        )
+        stack.enter_context(part)
+        size = info.width * job.scale, info.height * job.scale
+        container = CONTAINERS[target.suffix.lower()]
+        encoder = stack.enter_context(Encoder(part.path, container, source, *size, job.settings))
+        meter = _Meter(job.input, info.frames or _estimated_frames(source))
+        named = engine.model, engine.name, engine.precision, job.settings.codec
+        emit(Started(job.input, target, *size, job.scale, *named, meter.total))
+
+        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location)
+        items = prefetch(meter.decoded(source), depth)
+        items = prefetch(_upscaled(items, upscaler, meter), depth)
+        with contextlib.closing(items):
+            for item in items:
+                _obey(cancel, pause, meter, job)
+                with meter.work("encode"):
+                    encoder.write(item)
+                meter.frames += isinstance(item, Frame)
+                _pass_on(job, source, encoder, emit)
+                if meter.due():
+                    emit(meter.progress())
+        with meter.work("encode"):
+            encoder.finish()
+        emit(meter.progress())
+        if source.damaged:
+            emit(Warned(job.input, "damaged", f"{job.input}: {source.damaged} damaged packets could not be decoded"))
+        checks = _checked(part, encoder, info)
+        part.commit()
+    done = Done(job.input, target, meter.frames, time.monotonic() - begun, checks)
+    emit(done)
+    return done
+
+
+def _upscaled(
+    items: Generator[Frame | av.Packet], upscaler: Upscaler, meter: _Meter
+) -> Generator[Frame | av.Packet]:
+    with contextlib.closing(items):
+        for item in items:
+            if isinstance(item, Frame):
+                with meter.work("upscale"):
+                    item = upscaler(item)
+            yield item
+
+
+def _obey(cancel: Event | None, pause: Event | None, meter: _Meter, job: Job) -> None:
+    """Raise ``Cancelled`` where that is asked; stand still while a pause is."""
+    paused = time.monotonic()
+    while not (cancel and cancel.is_set()):
+        if not (pause and pause.is_set()):
+            meter.begun += time.monotonic() - paused
+            return
+        (cancel or Event()).wait(_PAUSE_S)
+    raise Cancelled(f"{job.input}: cancelled")
+
+
+def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[JobEvent], None]) -> None:
+    for warnings in (source.warnings, encoder.warnings):
+        while warnings:
+            emit(Warned(job.input, *warnings.popleft()))
+
+
+def _checked(part: PartFile, encoder: Encoder, info: VideoInfo) -> tuple[Check, ...]:
+    try:
+        checks = tuple(verify(part.path, encoder.written, info))
+    except InputError as error:
+        checks = (Check("readable", False, True, str(error)),)
+    if failed := [c for c in checks if not c.ok]:
+        kept = part.target.with_name(f"{part.target.stem}.failed-check{part.target.suffix}")
+        part.keep_as(kept)
+        wrong = "; ".join(f"{c.name} is {c.got}, not {c.expected}" for c in failed)
+        raise CheckError(f"{kept} failed the self-check: {wrong}")
+    return checks
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def _estimated_frames(source: Decoder) -> int | None:
+    duration, rate = source.container.duration, source.info.rate
+    return round(duration * rate / av.time_base) if duration and rate else None
+
+
+class _Meter:
+    """Counts frames and the time that each stage works; every stage adds to its own number only."""
+
+    def __init__(self, path: Path, total: int | None) -> None:
+        self.path = path
+        self.total = total
+        self.frames = 0
+        self.begun = self._told = time.monotonic()
+        self._worked = dict.fromkeys(_STAGES, 0.0)
+
+    @contextlib.contextmanager
+    def work(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._worked[stage] += time.perf_counter() - begun
+
+    def decoded(self, source: Decoder) -> Generator[Frame | av.Packet]:
+        """What ``source`` yields, with the time that each item takes counted as work of decoding."""
+        with contextlib.closing(iter(source)) as items:
+            while True:
+                with self.work("decode"):
+                    try:
+                        item = next(items)
+                    except StopIteration:
+                        return
+                yield item
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if not self.frames or now - self._told < _PROGRESS_S:
+            return False
+        self._told = now
+        return True
+
+    def progress(self) -> Progress:
+        seconds = max(time.monotonic() - self.begun, 1e-9)
+        fps = self.frames / seconds
+        left = None if self.total is None else max(0, self.total - self.frames)
+        stage_ms = {stage: 1000 * worked / max(1, self.frames) for stage, worked in self._worked.items()}
+        eta_s = left / fps if left is not None and fps else None
+        slowest = max(stage_ms, key=stage_ms.__getitem__)
+        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest)
