@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import av
@@ -158,7 +158,7 @@ class Failed:
         return {**_head("error", self.input), "code": self.error.code, "message": str(self.error)}
 
 
-JobEvent = Started | Progress | Warned | Done | Failed
+Event = Started | Progress | Warned | Done | Failed
 
 
 def _head(event: str, path: Path) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def output_path(job: Job) -> Path:
     return folder / f"{job.input.stem}_x{job.scale}{suffix}"
 
 
-def check(job: Job) -> None:
+def check_job(job: Job) -> None:
     """Raise ``UsageError`` for anything that is wrong with ``job`` before a file is opened."""
     if job.scale not in SCALES:
         raise UsageError(f"scale {job.scale} is not one of {', '.join(map(str, SCALES))}")
@@ -198,9 +198,9 @@ def check(job: Job) -> None:
 
 def run(
     job: Job,
-    on_event: Callable[[JobEvent], None] | None = None,
-    cancel: Event | None = None,
-    pause: Event | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
     *,
     engines: Callable[..., Engine] | None = None,
     depth: int = DEPTH,
@@ -217,7 +217,7 @@ def run(
     if engines is None:
         from vsr.engines import open_engine as engines
     emit = on_event or (lambda event: None)
-    check(job)
+    check_job(job)
     target = output_path(job)
     if _same_file(job.input, target):
         raise OutputError(f"{target} is the input; give another output")
@@ -280,18 +280,18 @@ def _upscaled(
             yield item
 
 
-def _obey(cancel: Event | None, pause: Event | None, meter: _Meter, job: Job) -> None:
+def _obey(cancel: threading.Event | None, pause: threading.Event | None, meter: _Meter, job: Job) -> None:
     """Raise ``Cancelled`` where that is asked; stand still while a pause is."""
     paused = time.monotonic()
     while not (cancel and cancel.is_set()):
         if not (pause and pause.is_set()):
             meter.begun += time.monotonic() - paused
             return
-        (cancel or Event()).wait(_PAUSE_S)
+        (cancel or threading.Event()).wait(_PAUSE_S)
     raise Cancelled(f"{job.input}: cancelled")
 
 
-def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[JobEvent], None]) -> None:
+def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[Event], None]) -> None:
     for warnings in (source.warnings, encoder.warnings):
         while warnings:
             emit(Warned(job.input, *warnings.popleft()))

@@ -64,8 +64,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         if picture is None:
             picture = next(iter(main.decode(None)), None)
         result = video_info(main, picture)
-
-    video = found.pop(main.index)
+        video = found.pop(main.index)
     return [
         Check("frames", video.packets == len(written.pts), len(written.pts), video.packets),
         _size(written, result),
