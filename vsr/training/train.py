@@ -1,0 +1,186 @@
+"""`vsr train`: one flat loop from pictures to a weight file and its card; a kill at any moment loses a minute."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import vsr
+from vsr.errors import OutputError, UsageError
+from vsr.models.catalogue import load_file, save_file
+from vsr.models.fsrcnn import FSRCNN
+from vsr.quality.evaluate import Evaluation, network, psnr, scores, to_bytes
+from vsr.training.data import Patches, split, twins
+from vsr.training.recipes import Recipe
+from vsr.training.soap import SOAP
+
+CHECKPOINT_SECONDS = 60.0
+REPORT_STEPS = 1000
+WARM_UP = 100
+
+
+def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: int | None = None,
+          compiled: bool = False, say: Callable[[str], None] = print) -> Path:
+    """Run a recipe to its end, from its checkpoint where ``out`` holds one; returns the weight file.
+
+    ``compiled`` runs the network through torch.compile: faster, and needs a C++ compiler.
+    Writes ``out``/RECIPE.checkpoint while it runs, then ``out``/RECIPE.safetensors and RECIPE.json (the card).
+    Raises InputError for missing pictures, OutputError for an unwritable folder, UsageError for a checkpoint of
+    another recipe or a start that has not been trained.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
+
+    commit = _commit()
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
+    if recipe.start:
+        _take_trunk(net, out / f"{recipe.start}.safetensors")
+    net.to(device, memory_format=torch.channels_last)
+    average = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale).to(device)
+    average.load_state_dict(net.state_dict())
+    average.requires_grad_(False)
+    optimizer = SOAP(_matrices(net, recipe.freeze_trunk), recipe.rate)
+    forward = torch.compile(net.valid) if compiled else net.valid
+    log: list[dict[str, float]] = []
+    iteration, seconds = 0, 0.0
+
+    checkpoint = out / f"{recipe.name}.checkpoint"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=False)
+        if state["recipe"] != dataclasses.asdict(recipe):
+            raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
+        net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        rng.bit_generator.state = state["rng"]
+        iteration, seconds, log = state["iteration"], state["seconds"], state["log"]
+        say(f"{recipe.name}: continues at iteration {iteration}")
+
+    def save_checkpoint() -> None:
+        state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "average": average.state_dict(),
+                 "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state, "iteration": iteration,
+                 "seconds": seconds, "log": log}
+        torch.save(state, checkpoint.with_suffix(".writing"))
+        os.replace(checkpoint.with_suffix(".writing"), checkpoint)
+
+    training, held_out = split(data, recipe.sets)
+    patches = Patches(list(twins(training, recipe.scale, recipe.shrinks)), recipe.scale, recipe.patch, net.margin)
+    validation = list(twins(held_out, recipe.scale, (1.0,)))
+    say(f"{recipe.name}: {len(training)} pictures, {patches.high.size / 1e6:.0f} million pixels, on {device}")
+
+    mean_loss, saved, begun, first = 0.0, time.monotonic(), time.monotonic() - seconds, iteration
+    while iteration < recipe.iterations:
+        decay = 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
+        low, high = patches.draw(recipe.batch, rng, recipe.best_of if rng.random() < recipe.best_of_share else 1)
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=iteration < recipe.bfloat16_share * recipe.iterations):
+            made = forward(torch.from_numpy(low)[:, None].to(device, memory_format=torch.channels_last))
+        loss = F.mse_loss(made.float(), torch.from_numpy(high)[:, None].to(device))
+        loss.backward()
+        optimizer.step()
+        iteration += 1
+        weight = max(recipe.average, 1 / (iteration + 1))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
+        mean_loss += (loss.item() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))
+        seconds = time.monotonic() - begun
+        if iteration % REPORT_STEPS == 0 or iteration == recipe.iterations:
+            quality = _validate(average, validation, recipe.scale, device)
+            log.append({"iteration": iteration, "seconds": round(seconds), "loss": mean_loss, "psnr": quality})
+            eta = (recipe.iterations - iteration) * seconds / iteration
+            say(f"{recipe.name}: {iteration}/{recipe.iterations}  loss {mean_loss * 255**2:.2f}  "
+                f"validation {quality:.3f} dB  {seconds:.0f} s, {eta:.0f} s to go")
+        if time.monotonic() - saved > CHECKPOINT_SECONDS or iteration == recipe.iterations:
+            save_checkpoint()
+            saved = time.monotonic()
+
+    path = out / f"{recipe.name}.safetensors"
+    save_file(path, average.to_weights(recipe.model))
+    write_card(path, recipe, data, log, len(training), commit)
+    say(f"{recipe.name}: wrote {path}")
+    return path
+
+
+def _take_trunk(net: FSRCNN, path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"the recipe starts from '{path}', which does not exist; train '{path.stem}' first")
+    trunk = FSRCNN.from_weights(load_file(path)).state_dict()
+    net.load_state_dict({key: value for key, value in trunk.items() if not key.startswith("deconvolution")}, strict=False)
+
+
+def _matrices(net: FSRCNN, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
+    """The parameters as SOAP's matrices: a layer's weight, bias and slopes, one row a channel."""
+    deconvolution = [[net.deconvolution.weight], [net.deconvolution.bias]]
+    if freeze_trunk:
+        net.requires_grad_(False)
+        net.deconvolution.requires_grad_(True)
+        return deconvolution
+    convolutions = [net.feature, net.shrink, *net.mapping, net.expand]
+    acts = [net.feature_act, net.shrink_act, *net.mapping_act, net.expand_act]
+    trunk = [[layer.weight, layer.bias, act.weight] for layer, act in zip(convolutions, acts, strict=True)]
+    return trunk + deconvolution
+
+
+@torch.inference_mode()
+def _validate(net: FSRCNN, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, device: str) -> float:
+    """Mean PSNR in dB over (low, high) pairs, ``scale`` pixels shaved."""
+    inner = np.s_[scale:-scale, scale:-scale]
+    results = []
+    for low, high in pairs:
+        made = net(torch.from_numpy(low / np.float32(255))[None, None].to(device))[0, 0].cpu().numpy() * 255
+        results.append(psnr(to_bytes(made)[inner], high[inner]))
+    return float(np.mean(results))
+
+
+def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float]], pictures: int,
+               commit: str) -> None:
+    """The card of a weight file, beside it: what made it, and its scores on the test sets that ``data`` has.
+
+    Weights of the same model and scale that other recipes left in the same folder are named with their scores.
+    """
+    weights = load_file(path)
+    measured = {}
+    for folder in ("Set5", "Set14"):
+        if (data / "test" / folder).is_dir():
+            images = list(scores(data / "test" / folder, recipe.scale, network(weights)))
+            measured[folder] = Evaluation(recipe.model, recipe.scale, images).average.to_json(timed=False)
+    rivals = sorted(set(path.parent.glob(f"{recipe.model}_x{recipe.scale}*.json")) - {path.with_suffix(".json")})
+    card: dict[str, Any] = {
+        "model": recipe.model, "scale": recipe.scale, "network": f"FSRCNN({recipe.d},{recipe.s},{recipe.m})",
+        "parameters": weights.parameters, "recipe": dataclasses.asdict(recipe), "pictures": pictures,
+        "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
+        "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": measured,
+        "others": {other.stem: json.loads(other.read_text("utf-8"))["scores"] for other in rivals},
+    }
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+
+
+def _commit() -> str:
+    """The source revision where this runs from a checkout, else the version."""
+    try:
+        run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=Path(__file__).parent, check=True,
+                             capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return vsr.__version__
+    return run.stdout.strip()
