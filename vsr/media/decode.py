@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -48,8 +49,9 @@ class Decoder:
             if stream is None:
                 raise InputError(f"{self.path} holds no video; give a file with a picture")
             self.stream = stream
-            stream.thread_type = "AUTO"
-            self._packets = self._demux()
+            # Frame threads would lose the pictures in flight where one near the end is damaged.
+            stream.thread_type = "SLICE"
+            self._items = self._decoded()
             # The first picture tells what the container may not: size, format, rotation.
             self._pending: deque[av.Packet | av.VideoFrame] = deque()
             picture = self._first_picture()
@@ -72,13 +74,13 @@ class Decoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pending.clear()
-        self._packets.close()
+        self._items.close()
         self._close()
 
     def __iter__(self) -> Generator[Frame | av.Packet]:
         while self._pending:
             yield from self._finish(self._pending.popleft())
-        for item in self._items():
+        for item in self._items:
             yield from self._finish(item)
 
     def _finish(self, item: av.Packet | av.VideoFrame) -> Iterator[Frame | av.Packet]:
@@ -88,7 +90,7 @@ class Decoder:
             yield item
 
     def _first_picture(self) -> av.VideoFrame:
-        for item in self._items():
+        for item in self._items:
             self._pending.append(item)
             if isinstance(item, av.VideoFrame):
                 return item
@@ -96,8 +98,8 @@ class Decoder:
                 break
         raise InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
 
-    def _items(self) -> Iterator[av.Packet | av.VideoFrame]:
-        for packet in self._packets:
+    def _decoded(self) -> Generator[av.Packet | av.VideoFrame]:
+        for packet in self._demuxed():
             if packet.stream is self.stream:
                 yield from self._decode(packet)
             else:
@@ -113,7 +115,7 @@ class Decoder:
             self.damaged += 1
             return []
 
-    def _demux(self) -> Generator[av.Packet]:
+    def _demuxed(self) -> Generator[av.Packet]:
         """All packets but the empty ones (which a decoder would take for the end); goes on after damaged places."""
         retries = 0
         while retries < _DEMUX_RETRIES:
@@ -161,5 +163,12 @@ class Decoder:
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine numbers of the picture's display matrix (rotation and flips), None without one."""
-    data: Any = picture.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV refuses all side data where there is a kind that it does not know
+        if not picture.rotation:
+            return None
+        angle = math.radians(picture.rotation)
+        c, s = round(math.cos(angle) * 65536), round(math.sin(angle) * 65536)
+        return c, -s, 0, s, c, 0, 0, 0, 1 << 30
     return None if data is None else tuple(memoryview(data).cast("i"))

@@ -23,6 +23,7 @@ from vsr.media.pixels import FULL_RANGE, Layout, layout_for
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
 _LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
+_GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
 
 # FFmpeg's names of its AVCOL_* and AVCHROMA_LOC_* numbers; what is not named here is reported as its number.
@@ -158,6 +159,9 @@ def _open(path: Path) -> av.container.InputContainer:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a video that FFmpeg can read ({_reason(error)})") from error
+    if container.format.name == "avi":
+        # AVI has an order but no pts; those that FFmpeg would make up for H.264 lie late by its reordering delay.
+        container.flags &= ~_GENERATE_PTS
     if not container.streams:
         container.close()
         raise InputError(f"{path} holds no stream")
