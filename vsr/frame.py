@@ -45,7 +45,8 @@ class Frame:
         dtype = np.uint8 if self.bits == 8 else np.uint16
         for plane in self.planes:
             if plane.ndim != 2 or plane.dtype != dtype:
-                raise ValueError(f"a {self.bits}-bit plane is a 2-d {dtype.__name__} array, not {plane.shape} {plane.dtype}")
+                got = f"{plane.shape} {plane.dtype}"
+                raise ValueError(f"a {self.bits}-bit plane is a 2-d {dtype.__name__} array, not {got}")
 
     @property
     def luma(self) -> np.ndarray:

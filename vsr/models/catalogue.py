@@ -150,7 +150,7 @@ def load_file(path: Path | str) -> FsrcnnWeights:
     try:
         with safe_open(path, "np") as file:
             meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot read weights '{path}': {error}") from None
     try:

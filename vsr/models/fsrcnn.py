@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from vsr.models.catalogue import DECONVOLUTION, PADDING, FsrcnnWeights, Layer
+
+
+def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
+    """The bias of a layer that has one; PyTorch's type allows None."""
+    return cast(torch.Tensor, layer.bias)
 
 
 class FSRCNN(nn.Module):
@@ -34,22 +41,26 @@ class FSRCNN(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # PReLU-aware init [F16, section 4.1]
                 nn.init.kaiming_normal_(module.weight, a=0.25)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(bias_of(module))
         nn.init.normal_(self.deconvolution.weight, std=0.001)
-        nn.init.zeros_(self.deconvolution.bias)
+        nn.init.zeros_(bias_of(self.deconvolution))
 
     @property
     def margin(self) -> int:
         """Width of the replicated border, in input pixels: half the receptive field."""
         return 2 + len(self.mapping) + self.reach
 
+    def layers(self) -> list[tuple[nn.Conv2d, nn.PReLU]]:
+        """The convolutions before the output layer with their activations, in order."""
+        mapping = cast(list[tuple[nn.Conv2d, nn.PReLU]], list(zip(self.mapping, self.mapping_act, strict=True)))
+        return [(self.feature, self.feature_act), (self.shrink, self.shrink_act), *mapping,
+                (self.expand, self.expand_act)]
+
     def trunk(self, luma: torch.Tensor) -> torch.Tensor:
         """Everything before the output layer, without padding: (B, 1, H, W) -> (B, d, H - 4 - 2m, W - 4 - 2m)."""
-        x = self.feature_act(self.feature(luma))
-        x = self.shrink_act(self.shrink(x))
-        for convolution, act in zip(self.mapping, self.mapping_act, strict=True):
-            x = act(convolution(x))
-        return self.expand_act(self.expand(x))
+        for convolution, act in self.layers():
+            luma = act(convolution(luma))
+        return luma
 
     def shuffle_weight(self) -> torch.Tensor:
         """The deconvolution's kernel rearranged to (n², d, k, k) with k = 2·reach + 1, zeros where it has no tap."""
@@ -65,7 +76,7 @@ class FSRCNN(nn.Module):
         """The network without its border: (B, 1, H, W) -> (B, 1, n·(H - 2·margin), n·(W - 2·margin))."""
         x = self.trunk(luma)
         if pixel_shuffle:
-            return F.pixel_shuffle(F.conv2d(x, self.shuffle_weight()), self.scale) + self.deconvolution.bias
+            return F.pixel_shuffle(F.conv2d(x, self.shuffle_weight()), self.scale) + bias_of(self.deconvolution)
         n, start = self.scale, self.scale * self.reach + self.padding
         height, width = (n * (side - 2 * self.reach) for side in x.shape[-2:])
         return self.deconvolution(x)[..., start:start + height, start:start + width]
@@ -78,27 +89,22 @@ class FSRCNN(nn.Module):
         def array(tensor: torch.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
 
-        def layer(convolution: nn.Conv2d, act: nn.PReLU) -> Layer:
-            return Layer(array(convolution.weight), array(convolution.bias), array(act.weight))
-
-        return FsrcnnWeights(
-            name, self.scale, self.padding, layer(self.feature, self.feature_act), layer(self.shrink, self.shrink_act),
-            tuple(layer(*pair) for pair in zip(self.mapping, self.mapping_act, strict=True)),
-            layer(self.expand, self.expand_act), array(self.deconvolution.weight[:, 0]),
-            float(self.deconvolution.bias))
+        feature, shrink, *mapping, expand = (
+            Layer(array(convolution.weight), array(bias_of(convolution)), array(act.weight))
+            for convolution, act in self.layers())
+        return FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
+                             array(self.deconvolution.weight[:, 0]), float(bias_of(self.deconvolution)))
 
     @classmethod
     def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
         """The network that plain arrays describe."""
         net = cls(weights.d, weights.s, weights.m, weights.scale)
-        pairs = [(net.feature, net.feature_act, weights.feature), (net.shrink, net.shrink_act, weights.shrink),
-                 *zip(net.mapping, net.mapping_act, weights.mapping, strict=True),
-                 (net.expand, net.expand_act, weights.expand)]
+        stored = weights.feature, weights.shrink, *weights.mapping, weights.expand
         with torch.no_grad():
-            for convolution, act, layer in pairs:
+            for (convolution, act), layer in zip(net.layers(), stored, strict=True):
                 convolution.weight.copy_(torch.from_numpy(layer.weight))
-                convolution.bias.copy_(torch.from_numpy(layer.bias))
+                bias_of(convolution).copy_(torch.from_numpy(layer.bias))
                 act.weight.copy_(torch.from_numpy(layer.slope))
             net.deconvolution.weight.copy_(torch.from_numpy(weights.deconvolution[:, None]))
-            net.deconvolution.bias.fill_(weights.bias)
+            bias_of(net.deconvolution).fill_(weights.bias)
         return net

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
+from vsr.models.catalogue import SCALES, FsrcnnWeights, load, load_file
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
+
+if TYPE_CHECKING:
+    from vsr.engines.contract import Engine
 
 Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes -> (n·H, n·W) float luma codes
 
@@ -71,11 +75,6 @@ def to_bytes(luma: np.ndarray) -> np.ndarray:
     return np.clip(np.round(luma), 0, 255).astype(np.uint8)
 
 
-def bicubic(scale: int) -> Upscale:
-    """The baseline: imresize back up, in floating point."""
-    return lambda low: imresize(low, scale)
-
-
 def score_image(name: str, luma: np.ndarray, scale: int, upscale: Upscale) -> Score:
     """Shrink, enlarge by the model and by bicubic, shave ``scale`` pixels off each side, compare."""
     truth = crop_to_multiple(luma, scale)
@@ -91,14 +90,33 @@ def score_image(name: str, luma: np.ndarray, scale: int, upscale: Upscale) -> Sc
                  ssim(theirs, truth[inner]), seconds)
 
 
-def scores(folder: Path, scale: int, upscale: Upscale) -> Iterator[Score]:
-    """The score of every picture of a folder, as they are done. Raises InputError where there is no picture."""
-    for path in list_images(folder):
-        yield score_image(path.name, load_luma(path), scale, upscale)
+def evaluate(folder: Path, model: str, scale: int, upscale: Upscale) -> Evaluation:
+    """The scores of every picture of a folder. Raises InputError where there is no picture."""
+    images = [score_image(path.name, load_luma(path), scale, upscale) for path in list_images(folder)]
+    return Evaluation(model, scale, images)
 
 
-def network(weights: Any) -> Upscale:
-    """The float network of ``weights`` (PyTorch, fp32): what the papers' tables measure."""
+def model_upscale(model: str | Path, scale: int, engine: str | None = None,
+                  precision: str = "auto") -> tuple[str, Upscale]:
+    """A model's name and its function: the float network (the papers' measure), or an engine where one is named.
+
+    ``model`` is a name of the catalogue or a weight file. Raises UsageError for an unknown model, scale or engine.
+    """
+    weights = load_file(model) if isinstance(model, Path) else None if model == "bicubic" else load(model, scale)
+    if scale not in SCALES:
+        raise UsageError(f"scale {scale} is not one of {', '.join(map(str, SCALES))}")
+    if weights and weights.scale != scale:
+        raise UsageError(f"the weights in {model} are for scale {weights.scale}, not {scale}")
+    name = weights.name if weights else str(model)
+    if engine:
+        from vsr.engines import open_engine
+
+        return name, through_engine(open_engine(weights or name, scale, bits=16, precision=precision, engine=engine))
+    return name, network(weights) if weights else lambda low: imresize(low, scale)
+
+
+def network(weights: FsrcnnWeights) -> Upscale:
+    """The float network of ``weights`` (PyTorch, fp32)."""
     import torch
 
     from vsr.models.fsrcnn import FSRCNN
@@ -112,7 +130,7 @@ def network(weights: Any) -> Upscale:
     return upscale
 
 
-def through_engine(engine: Any) -> Upscale:
+def through_engine(engine: Engine) -> Upscale:
     """A 16-bit engine as the protocol's float function: codes are 1/256 of an 8-bit level, far below what PSNR sees."""
     def upscale(low: np.ndarray) -> np.ndarray:
         codes = np.clip(np.round(low * 256.0), 0, 65535).astype(np.uint16)

@@ -76,6 +76,6 @@ def resize_matrix(size: int, scale: float) -> np.ndarray:
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """MATLAB's imresize(image, scale, 'bicubic') in floating point: (H, W) -> (ceil(H·scale), ceil(W·scale)) float64."""
+    """MATLAB's imresize(image, scale, 'bicubic') in floating point: (H, W) to (ceil(H·scale), …) float64."""
     height, width = image.shape
     return resize_matrix(height, scale) @ image.astype(np.float64) @ resize_matrix(width, scale).T

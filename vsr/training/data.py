@@ -1,4 +1,4 @@
-"""Training pictures: luma, scaled copies, low-resolution twins made by the papers' protocol, and random patches of them."""
+"""Training pictures: luma, scaled copies, low-resolution twins by the papers' protocol, and random patches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)  # [F16, section 4.1]: copies of every train
 
 
 def split(data: Path, sets: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
-    """The training files of the named sets, and the 20 validation files. Raises InputError where a folder is missing."""
+    """The training files of the named sets, and the 20 of validation. Raises InputError for a missing folder."""
     held_out = list_images(data / FOLDERS["bsds500test"])[::10][:VALIDATION]
     training = [path for name in sets for path in list_images(data / FOLDERS[name]) if path not in held_out]
     return training, held_out

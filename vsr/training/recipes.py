@@ -12,12 +12,13 @@ PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 @dataclass(frozen=True)
 class Recipe:
-    """``d``, ``s``, ``m``: the network; ``sets``: training folders; ``patch``: side of a patch's output in input pixels.
+    """``d``, ``s``, ``m``: the network; ``sets``: training folders; ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
-    that is kept. The first ``bfloat16_share`` of the iterations compute in bfloat16, the rest in float32. ``start`` names a recipe whose finished weights (in the same output folder) give the trunk;
-    ``freeze_trunk`` then trains the deconvolution alone [F16, section 3.4].
+    that is kept. The first ``bfloat16_share`` of the iterations compute in bfloat16, the rest in float32.
+    ``start`` names a recipe whose finished weights (in the same output folder) give the trunk; ``freeze_trunk`` then
+    trains the deconvolution alone [F16, section 3.4].
     """
 
     name: str

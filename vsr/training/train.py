@@ -20,7 +20,7 @@ import vsr
 from vsr.errors import OutputError, UsageError
 from vsr.models.catalogue import load_file, save_file
 from vsr.models.fsrcnn import FSRCNN
-from vsr.quality.evaluate import Evaluation, network, psnr, scores, to_bytes
+from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
 from vsr.training.data import Patches, split, twins
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -54,7 +54,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
     if recipe.start:
         _take_trunk(net, out / f"{recipe.start}.safetensors")
-    net.to(device, memory_format=torch.channels_last)
+    net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale).to(device)
     average.load_state_dict(net.state_dict())
     average.requires_grad_(False)
@@ -125,21 +125,18 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
 def _take_trunk(net: FSRCNN, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"the recipe starts from '{path}', which does not exist; train '{path.stem}' first")
-    trunk = FSRCNN.from_weights(load_file(path)).state_dict()
-    net.load_state_dict({key: value for key, value in trunk.items() if not key.startswith("deconvolution")}, strict=False)
+    state = FSRCNN.from_weights(load_file(path)).state_dict()
+    trunk = {key: value for key, value in state.items() if not key.startswith("deconvolution")}
+    net.load_state_dict(trunk, strict=False)
 
 
 def _matrices(net: FSRCNN, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
     """The parameters as SOAP's matrices: a layer's weight, bias and slopes, one row a channel."""
-    deconvolution = [[net.deconvolution.weight], [net.deconvolution.bias]]
     if freeze_trunk:
         net.requires_grad_(False)
         net.deconvolution.requires_grad_(True)
-        return deconvolution
-    convolutions = [net.feature, net.shrink, *net.mapping, net.expand]
-    acts = [net.feature_act, net.shrink_act, *net.mapping_act, net.expand_act]
-    trunk = [[layer.weight, layer.bias, act.weight] for layer, act in zip(convolutions, acts, strict=True)]
-    return trunk + deconvolution
+    trunk = [] if freeze_trunk else [[*convolution.parameters(), act.weight] for convolution, act in net.layers()]
+    return [*trunk, *([parameter] for parameter in net.deconvolution.parameters())]
 
 
 @torch.inference_mode()
@@ -163,8 +160,8 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
     measured = {}
     for folder in ("Set5", "Set14"):
         if (data / "test" / folder).is_dir():
-            images = list(scores(data / "test" / folder, recipe.scale, network(weights)))
-            measured[folder] = Evaluation(recipe.model, recipe.scale, images).average.to_json(timed=False)
+            result = evaluate(data / "test" / folder, recipe.model, recipe.scale, network(weights))
+            measured[folder] = result.average.to_json(timed=False)
     rivals = sorted(set(path.parent.glob(f"{recipe.model}_x{recipe.scale}*.json")) - {path.with_suffix(".json")})
     card: dict[str, Any] = {
         "model": recipe.model, "scale": recipe.scale, "network": f"FSRCNN({recipe.d},{recipe.s},{recipe.m})",

@@ -1,0 +1,7 @@
+"""`python -m vsr`."""
+
+import sys
+
+from vsr.cli import main
+
+sys.exit(main())

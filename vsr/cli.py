@@ -1,0 +1,427 @@
+"""The command line: arguments in, lines or JSON out, an exit status. All work is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import vsr
+from vsr.errors import InputError, OutputError, UsageError, VsrError
+
+if TYPE_CHECKING:
+    from vsr.pipeline import Event, Job
+
+VIDEO_SUFFIXES = {  # what counts in a folder; a file that is named is always tried
+    ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv", ".y4m",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line instead of a usage dump."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see '{self.prog} --help')")
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(prog="vsr", description="Real-time video super-resolution: makes small video big and sharp.")
+    top.add_argument("--version", action="version", version=f"vsr {vsr.__version__}")
+    top.add_argument("--debug", action="store_true", help="show a traceback with an error")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        # SUPPRESS: a default here would overwrite a --debug given before the command.
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("upscale", run_upscale, "upscale video files")
+    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="video files, or folders of them")
+    sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
+    add_model_options(sub)
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
+    add_engine_options(sub)
+    sub.add_argument("--codec", help="h264 (default), hevc, av1, vp9, ffv1, …")
+    sub.add_argument("--crf", type=float, metavar="N", help="quality: lower is better and larger")
+    sub.add_argument("--preset", help="the encoder's speed, in x264's names: ultrafast … veryslow")
+    sub.add_argument("--encoder-option", action="append", default=[], metavar="K=V", help="passed to the encoder")
+    sub.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+
+    sub = command("probe", run_probe, "say what a file contains")
+    sub.add_argument("file", type=Path, metavar="FILE")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("models", run_models, "list the models and their scores")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("doctor", run_doctor, "say what runs on this machine, and why")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("evaluate", run_evaluate, "PSNR and SSIM on a folder of pictures, beside bicubic")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder of pictures")
+    sub.add_argument("--model", action="append", metavar="M", help="may be given several times")
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
+    sub.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train'")
+    sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
+    sub.add_argument("--precision", default="auto")
+    sub.add_argument("--time", action="store_true", help="add seconds per picture")
+    form = sub.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true")
+    form.add_argument("--csv", action="store_true")
+
+    sub = command("train", run_train, "train weights; continues where it was stopped")
+    sub.add_argument("recipe", metavar="RECIPE", help="see 'vsr train list'")
+    sub.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="holds train/ and test/")
+    sub.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="for checkpoint, weights and card")
+    sub.add_argument("--iterations", type=positive, metavar="N", help="another length than the recipe's")
+    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    sub.add_argument("--threads", type=positive, metavar="N")
+    sub.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
+    return top
+
+
+def add_model_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    sub.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+
+
+def add_engine_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
+    sub.add_argument("--precision", default="auto", help="auto (default), fp32")
+    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+# ---- upscale -----------------------------------------------------------------------------------------------------
+
+
+def run_upscale(args: argparse.Namespace) -> int:
+    """Every input is tried; the status is that of the first that failed."""
+    from vsr.pipeline import run
+
+    work = jobs_of(args)
+    show = PROGRESS[progress_kind(args.progress)]()
+    status = 0
+    with signals_cancel() as cancel:
+        for path, job in work:
+            try:
+                if isinstance(job, VsrError):
+                    raise job
+                make_folder(job.output)
+                run(job, on_event=show.event, cancel=cancel)
+            except VsrError as error:
+                show.failed(path, error)
+                if args.debug:
+                    raise
+                if cancel.is_set():
+                    return error.exit_status
+                status = status or error.exit_status
+            finally:
+                show.close()
+    return status
+
+
+def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
+    """(input, job) for every input file; for a folder without one, its error.
+
+    Raises UsageError for anything wrong with the arguments; no input is opened.
+    """
+    from vsr.pipeline import Job, check_job, output_path
+
+    options = []
+    for option in args.encoder_option:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise UsageError(f"encoder option '{option}' is not K=V")
+        options.append((key, value))
+    files: list[tuple[Path, InputError | None]] = []
+    for path in args.inputs:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+        files += [(p, None) for p in inside] or [(path, InputError(f"no video file in folder {path}"))]
+
+    output = Path(args.output) if args.output else None
+    into_folder = output is not None and (output.is_dir() or args.output.endswith(("/", os.sep)))
+    if output and len(files) > 1 and not into_folder:
+        raise UsageError(f"-o {output} is one file for {len(files)} inputs; give a folder, as {output}{os.sep}")
+    work: list[tuple[Path, Job | InputError]] = []
+    taken: dict[Path, Path] = {}
+    for path, error in files:
+        if error:
+            work.append((path, error))
+            continue
+        job = Job(path, None if into_folder else output, args.scale, args.model, args.weights, args.engine,
+                  args.precision, args.threads, args.codec, args.crf, args.preset, tuple(options), args.overwrite)
+        check_job(job)
+        target = output_path(job)
+        if output and into_folder:
+            target = output / target.name
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {path} would both become {target}")
+        taken[target] = path
+        work.append((path, replace(job, output=target)))
+    return work
+
+
+def make_folder(output: Path | None) -> None:
+    """The folder that an output goes to, made where it is missing."""
+    if output is not None:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{output.parent} cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def signals_cancel() -> Iterator[threading.Event]:
+    """Ctrl-C (or a termination) once sets the event; a second one interrupts at once."""
+    cancel = threading.Event()
+    kinds = [signal.SIGINT, signal.SIGTERM]
+
+    def first(number: int, frame: Any) -> None:
+        cancel.set()
+        for kind in kinds:
+            signal.signal(kind, signal.default_int_handler)
+
+    before = [signal.signal(kind, first) for kind in kinds]
+    try:
+        yield cancel
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
+
+
+def progress_kind(asked: str) -> str:
+    if asked == "auto":
+        return "bar" if sys.stderr.isatty() else "plain"
+    return asked
+
+
+class Silent:
+    """Errors alone."""
+
+    def event(self, event: Event) -> None:
+        """Show one event of a job."""
+
+    def failed(self, path: Path, error: VsrError) -> None:
+        """Show the error that ended a job."""
+        tell_error(error)
+
+    def close(self) -> None:
+        """The job is over, however it ended."""
+
+
+class JsonLines(Silent):
+    """One JSON object a line on stdout."""
+
+    def event(self, event: Event) -> None:
+        print(json.dumps(event.to_json()), flush=True)
+
+    def failed(self, path: Path, error: VsrError) -> None:
+        from vsr.pipeline import Failed
+
+        self.event(Failed(path, error))
+        super().failed(path, error)
+
+
+class Plain(Silent):
+    """Warnings on stderr; a line for a finished job on stdout."""
+
+    def event(self, event: Event) -> None:
+        from vsr.pipeline import Done, Warned
+
+        if isinstance(event, Warned):
+            print(f"vsr: warning: {event.message}", file=sys.stderr)
+        elif isinstance(event, Done):
+            fps = event.frames / max(event.seconds, 1e-9)
+            print(f"{event.output}  {event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked", flush=True)
+
+
+class Bar(Plain):
+    """A live bar on stderr with fps, ETA and where the time goes."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def event(self, event: Event) -> None:
+        from tqdm import tqdm
+
+        from vsr.pipeline import Progress, Started
+
+        if isinstance(event, Started):
+            print(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
+                  f"{event.engine} {event.precision}", file=sys.stderr)
+            self.bar = tqdm(total=event.frames, unit=" frames", dynamic_ncols=True, leave=False,
+                            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left  {postfix}")
+        elif isinstance(event, Progress):
+            if self.bar.total is not None and event.frame > self.bar.total:
+                self.bar.total = event.frame
+            stages = "  ".join(f"{stage} {ms:.1f}" for stage, ms in event.stage_ms.items())
+            self.bar.set_postfix_str(f"{stages} ms, most: {event.bottleneck}", refresh=False)
+            self.bar.update(event.frame - self.bar.n)
+        else:
+            if self.bar is not None:
+                self.bar.clear()
+            super().event(event)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+PROGRESS: dict[str, type[Silent]] = {"none": Silent, "json": JsonLines, "plain": Plain, "bar": Bar}
+
+
+# ---- questions ---------------------------------------------------------------------------------------------------
+
+
+def run_probe(args: argparse.Namespace) -> int:
+    from vsr.media.probe import probe
+
+    info = probe(args.file).to_json()
+    if args.json:
+        print(json.dumps(info))
+        return 0
+    duration = "unknown duration" if info["duration_s"] is None else f"{info['duration_s']:.3f} s"
+    print(f"{info['path']}: {info['container']}, {duration}")
+    for stream in info["streams"]:
+        words = [stream["codec"] or "unknown", stream["language"], stream["title"], *stream["disposition"]]
+        print(f"  {stream['index']}: {stream['type']} {' '.join(word for word in words if word)}")
+    if video := info["video"]:
+        print(f"main video: stream {video['index']}")
+        for key, value in video.items():
+            if key != "index" and value is not None:
+                print(f"  {key}: {value}")
+    return 0
+
+
+def run_models(args: argparse.Namespace) -> int:
+    from vsr.models.catalogue import catalogue
+
+    entries = catalogue().values()
+    if args.json:
+        models = [{"name": entry.name, "summary": entry.summary, "scales": list(entry.scales),
+                   "parameters": entry.parameters, "card": {str(n): entry.card(n) for n in entry.files} or None}
+                  for entry in entries]
+        print(json.dumps({"v": 1, "models": models}))
+        return 0
+    for entry in entries:
+        print(f"{entry.name}: {entry.summary}")
+        for scale in entry.files:
+            card = entry.card(scale)
+            scores = card["scores"] if card else {}
+            print(f"  x{scale}  " + "   ".join(f"{name} {score['psnr']:.2f} dB (bicubic {score['bicubic_psnr']:.2f})"
+                                               for name, score in scores.items()))
+    return 0
+
+
+def run_doctor(args: argparse.Namespace) -> int:
+    from vsr.doctor import examine
+
+    facts = examine()
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    print(f"engine: {facts['engine']} {facts['precision']} ({facts['why']})")
+    print(f"cpu: {facts['cpu']['name']}, {facts['cpu']['cores']} cores, {' '.join(facts['cpu']['features'])}")
+    print(f"cuda: {facts['cuda']['name'] if facts['cuda'] else 'none'}")
+    print(f"encoders: {' '.join(facts['encoders'])}")
+    print(f"cameras: {', '.join(camera['name'] for camera in facts['cameras']) or 'none'}")
+    for name, version in facts["versions"].items():
+        print(f"{name}: {version}")
+    return 0
+
+
+# ---- measure and train -------------------------------------------------------------------------------------------
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """The models one after the other: a table, CSV, or one JSON object a line for each."""
+    from vsr.quality.evaluate import evaluate, model_upscale
+
+    names = [None] if args.weights else args.model or ["fsrcnn-s"]
+    tested = [model_upscale(name or args.weights, args.scale, args.engine, args.precision) for name in names]
+    for number, (name, upscale) in enumerate(tested):
+        result = evaluate(args.data, name, args.scale, upscale)
+        rows = [*result.images, result.average]
+        if args.json:
+            print(json.dumps(result.to_json(args.time)), flush=True)
+        elif args.csv:
+            table = csv.DictWriter(sys.stdout, ["model", "scale", "name", *rows[0].to_json(args.time)])
+            if not number:
+                table.writeheader()
+            for row in rows:
+                table.writerow({"model": name, "scale": args.scale, "name": row.name, **row.to_json(args.time)})
+        else:
+            print(f"{name} x{args.scale}: PSNR / SSIM on Y, and bicubic's" + ("; seconds" if args.time else ""))
+            for row in rows:
+                print(f"  {row.name:24} {row.psnr:6.2f} / {row.ssim:.4f}   "
+                      f"{row.bicubic_psnr:6.2f} / {row.bicubic_ssim:.4f}"
+                      + (f"   {row.seconds:.4f}" if args.time else ""), flush=True)
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    from vsr.training.recipes import RECIPES, find
+
+    if args.recipe == "list":
+        for recipe in RECIPES.values():
+            after = f", after {recipe.start}" if recipe.start else ""
+            print(f"{recipe.name}: FSRCNN({recipe.d},{recipe.s},{recipe.m}) x{recipe.scale}, "
+                  f"{recipe.iterations} iterations{after}")
+        return 0
+    recipe = find(args.recipe)
+    if args.iterations:
+        recipe = replace(recipe, iterations=args.iterations)
+    from vsr.training.train import train
+
+    train(recipe, args.data, args.out, args.device, args.threads, args.compile)
+    return 0
+
+
+# ---- the end of it -----------------------------------------------------------------------------------------------
+
+
+def tell_error(error: VsrError) -> None:
+    print(f"vsr: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0 done, 2 usage, 3 input, 4 output, 5 engine, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        args = parser().parse_args(arguments)
+        return args.run(args)
+    except VsrError as error:
+        if debug:
+            raise
+        tell_error(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: say nothing more at exit
+        return 0
