@@ -100,7 +100,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         loss.backward()
         optimizer.step()
         iteration += 1
-        weight = max(recipe.average, 1 / (iteration + 1))
+        weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
         mean_loss += (loss.item() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))

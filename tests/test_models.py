@@ -1,0 +1,140 @@
+"""The networks, their exact inference form, the weight files, and the weights that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file as save_tensors
+
+from vsr.errors import UsageError
+from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
+from vsr.models.fsrcnn import FSRCNN
+from vsr.quality.evaluate import evaluate, network
+
+PUBLISHED = {  # [F16, tables 3 and 4]: FSRCNN-s with both training sets, PSNR in dB
+    ("Set5", 2): 36.58, ("Set5", 3): 32.54, ("Set5", 4): 30.11,
+    ("Set14", 2): 32.28, ("Set14", 3): 29.08, ("Set14", 4): 27.19,
+}
+
+
+@pytest.mark.parametrize(("d", "s", "m", "count"), [(32, 5, 1, 3937), (56, 12, 4, 12464), (48, 12, 2, 8832),
+                                                   (56, 16, 4, 16944)])
+def test_parameters_are_counted_as_in_the_paper(d: int, s: int, m: int, count: int) -> None:
+    assert random_weights(d, s, m, 3).parameters == count
+    net = FSRCNN(d, s, m, 3)
+    assert sum(p.numel() for name, p in net.named_parameters() if name.endswith("weight") and p.ndim == 4) == count
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (13, 7)])
+def test_pixel_shuffle_equals_the_deconvolution(scale: int, shape: tuple[int, int]) -> None:
+    net = FSRCNN.from_weights(random_weights(8, 4, 2, scale))
+    luma = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        shuffled, deconvolved = net(luma), net(luma, pixel_shuffle=False)
+    assert shuffled.shape == deconvolved.shape == (2, 1, shape[0] * scale, shape[1] * scale)
+    assert (shuffled - deconvolved).abs().max() < 1e-5
+    assert shuffled.std() > 0.01  # the comparison means something
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shuffle_taps_come_from_the_geometry(scale: int) -> None:
+    weights = random_weights(4, 3, 1, scale)
+    taps, first = weights.pixel_shuffle()
+    net = FSRCNN.from_weights(weights)
+    assert first == -net.reach
+    assert np.array_equal(taps, net.shuffle_weight().detach().numpy())
+    assert np.count_nonzero(taps) == weights.deconvolution.size
+
+
+def test_the_kernel_is_centred_on_the_pixel_that_it_makes() -> None:
+    """A network that passes its input through makes each pixel of a symmetric kernel symmetric about its place."""
+    for scale in SCALES:
+        weights = random_weights(1, 1, 0, scale)
+        kernel = np.zeros((1, 9, 9), np.float32)
+        kernel[0, 4, 4] = 1
+        for layer in (weights.feature, weights.shrink, weights.expand):
+            layer.weight[:] = 0
+            layer.weight[0, 0, layer.weight.shape[2] // 2, layer.weight.shape[3] // 2] = 1
+            layer.bias[:] = 0
+        weights.deconvolution[:] = kernel
+        luma = torch.zeros(1, 1, 5, 5)
+        luma[0, 0, 2, 2] = 1
+        made = FSRCNN.from_weights(weights)(luma)[0, 0].detach().numpy() - weights.bias
+        (row,), (column,) = np.nonzero(np.abs(made) > 0.5)
+        assert row == column == 2 * scale + 4 - weights.padding
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_pieces_with_context_give_the_pixels_of_the_whole(scale: int) -> None:
+    net = FSRCNN.from_weights(random_weights(8, 4, 1, scale))
+    luma = torch.rand(1, 1, 40, 30)
+    with torch.inference_mode():
+        whole = net(luma)
+        piece = net.valid(luma[..., 10:30, 5:25])
+    m, n = net.margin, scale
+    assert torch.allclose(piece, whole[..., n * (10 + m):n * (30 - m), n * (5 + m):n * (25 - m)], atol=1e-5)
+
+
+def test_weight_files_round_trip(tmp_path: Path) -> None:
+    weights = random_weights(8, 4, 2, 3)
+    save_file(tmp_path / "w.safetensors", weights)
+    for read in (load_file(tmp_path / "w.safetensors"), FSRCNN.from_weights(weights).to_weights(weights.name)):
+        assert (read.name, read.scale, read.padding, read.m) == (weights.name, 3, 3, 2)
+        assert read.bias == pytest.approx(weights.bias)
+        assert np.array_equal(read.deconvolution, weights.deconvolution)
+        for ours, theirs in zip((read.feature, read.shrink, *read.mapping, read.expand),
+                                (weights.feature, weights.shrink, *weights.mapping, weights.expand), strict=True):
+            assert all(np.array_equal(getattr(ours, key), getattr(theirs, key)) for key in ("weight", "bias", "slope"))
+
+
+def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("no weights")
+    save_tensors({"a": np.zeros(1, np.float32)}, tmp_path / "foreign.safetensors")
+    save_tensors({"a": np.zeros(1, np.float32)}, tmp_path / "srcnn.safetensors", {"architecture": "srcnn"})
+    meta = {"architecture": "fsrcnn", "name": "x", "scale": "2", "padding": "4", "m": "1"}
+    save_tensors({"feature.weight": np.zeros(1, np.float32)}, tmp_path / "part.safetensors", meta)
+    for name in ("text", "foreign", "srcnn", "part", "missing"):
+        with pytest.raises(UsageError, match=name) as error:
+            load_file(tmp_path / f"{name}.safetensors")
+        assert "\n" not in str(error.value)
+
+
+def test_unknown_models_and_scales_are_usage_errors() -> None:
+    with pytest.raises(UsageError, match="nonesuch"):
+        load("nonesuch", 2)
+    with pytest.raises(UsageError, match="scale 5"):
+        load("fsrcnn-s", 5)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shipped_weights_are_what_their_card_says(scale: int) -> None:
+    entry = catalogue()["fsrcnn-s"]
+    weights, card = load("fsrcnn-s", scale), entry.card(scale)
+    assert card is not None
+    assert (weights.d, weights.s, weights.m, weights.scale) == (32, 5, 1, scale)
+    assert entry.parameters == weights.parameters == card["parameters"] == 3937
+    assert card["model"] == weights.name == "fsrcnn-s" and card["scale"] == scale
+    for key in ("recipe", "iterations", "commit", "scores", "validation_psnr"):
+        assert card[key], key
+    assert set(card["recipe"]["sets"]) <= {"t91", "bsds500test", "kodak24", "photos_y", "cid22_y"}
+
+
+@pytest.mark.parametrize(("folder", "scale"), PUBLISHED)
+def test_shipped_weights_reach_the_paper(folder: str, scale: int, data: Path) -> None:
+    images = data / "test" / folder
+    if not images.is_dir():
+        pytest.skip(f"no test set {folder} in {data}")
+    average = evaluate(images, "fsrcnn-s", scale, network(load("fsrcnn-s", scale))).average
+    assert average.psnr >= PUBLISHED[folder, scale]
+    card = catalogue()["fsrcnn-s"].card(scale)
+    assert card is not None
+    assert card["scores"][folder]["psnr"] == pytest.approx(average.psnr, abs=0.005)
+    assert card["scores"][folder]["ssim"] == pytest.approx(average.ssim, abs=0.0005)
+
+
+def test_assets_are_found() -> None:
+    assert (assets_dir() / "sample.mp4").is_file()

@@ -1,0 +1,150 @@
+"""Training on small made-up pictures: resumable to the bit, honest about its data, and written down in a card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vsr.errors import InputError, UsageError
+from vsr.models.catalogue import load_file
+from vsr.models.fsrcnn import FSRCNN
+from vsr.quality.protocol import crop_to_multiple, imresize
+from vsr.training import train as training
+from vsr.training.data import FOLDERS, Patches, split, twins
+from vsr.training.recipes import RECIPES, Recipe, find
+from vsr.training.soap import SOAP
+from vsr.training.train import train
+
+RECIPE = Recipe("tiny_x2", "tiny", 2, d=8, s=4, m=1, iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
+                shrinks=(1.0,), patch=8, batch=4)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the real one's shape: 4 + 40 pictures (4 of them for validation), a test set of 2."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for folder, count in (("train/T91", 4), ("train/BSDS500test", 40), ("test/Set5", 2)):
+        (root / folder).mkdir(parents=True)
+        for number in range(count):
+            noise = cv2.GaussianBlur(rng.uniform(0, 1, (64, 60)), (0, 0), 2)
+            luma = cv2.GaussianBlur(30 + 180.0 * (noise > noise.mean()), (0, 0), 0.8)
+            cv2.imwrite(str(root / folder / f"{number:02}.png"), luma.astype(np.uint8))
+    return root
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(training, "REPORT_STEPS", 8)
+
+    class Killed(BaseException):
+        pass
+
+    def killer(line: str) -> None:
+        if " 16/24 " in line:
+            raise Killed
+
+    straight = load_file(train(RECIPE, pictures, tmp_path / "a", "cpu"))
+    with pytest.raises(Killed):
+        train(RECIPE, pictures, tmp_path / "b", "cpu", say=killer)
+    assert not (tmp_path / "b" / "tiny_x2.safetensors").exists()
+    said: list[str] = []
+    resumed = load_file(train(RECIPE, pictures, tmp_path / "b", "cpu", say=said.append))
+    assert "continues at iteration 15" in said[0]
+    assert np.array_equal(straight.deconvolution, resumed.deconvolution)
+    assert np.array_equal(straight.feature.weight, resumed.feature.weight)
+
+
+def test_training_learns_and_says_so_in_its_card(pictures: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, iterations=300)
+    path = train(recipe, pictures, tmp_path, "cpu")
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["recipe"] == json.loads(json.dumps(asdict(recipe)))
+    assert card["iterations"] == 300 and card["pictures"] == 4 + 36 and card["parameters"] == load_file(path).parameters
+    assert card["scores"]["Set5"]["psnr"] > card["scores"]["Set5"]["bicubic_psnr"]
+    assert "Set14" not in card["scores"]  # there is none: nothing is invented
+
+
+def test_only_the_deconvolution_moves_on_a_frozen_trunk(pictures: Path, tmp_path: Path) -> None:
+    first = load_file(train(replace(RECIPE, name="tiny_x3", scale=3), pictures, tmp_path, "cpu"))
+    frozen = replace(RECIPE, start="tiny_x3", freeze_trunk=True)
+    second = load_file(train(frozen, pictures, tmp_path, "cpu"))
+    for ours, theirs in zip((first.feature, first.shrink, *first.mapping, first.expand),
+                            (second.feature, second.shrink, *second.mapping, second.expand), strict=True):
+        assert np.array_equal(ours.weight, theirs.weight) and np.array_equal(ours.slope, theirs.slope)
+    assert np.abs(second.deconvolution).max() > 0.005  # from 0.001 it has moved
+
+
+def test_refusals_are_one_line(pictures: Path, tmp_path: Path) -> None:
+    train(RECIPE, pictures, tmp_path, "cpu")
+    with pytest.raises(UsageError, match="another version of the recipe"):
+        train(replace(RECIPE, rate=1.0), pictures, tmp_path, "cpu")
+    with pytest.raises(UsageError, match="train 'other_x3' first"):
+        train(replace(RECIPE, name="x", start="other_x3"), pictures, tmp_path, "cpu")
+    with pytest.raises(InputError, match="folder"):
+        train(replace(RECIPE, name="y"), tmp_path / "nowhere", tmp_path, "cpu")
+    with pytest.raises(UsageError, match="fsrcnn-s_x3"):
+        find("nonesuch")
+
+
+def test_validation_and_test_pictures_never_train(pictures: Path) -> None:
+    chosen, held_out = split(pictures, tuple(name for name in FOLDERS if name in ("t91", "bsds500test")))
+    assert len(held_out) == 4 and len(chosen) == 40 and not set(chosen) & set(held_out)
+    for recipe in RECIPES.values():
+        assert set(recipe.sets) <= set(FOLDERS)
+    assert all(folder.startswith("train/") for folder in FOLDERS.values())
+
+
+def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
+    luma = np.random.default_rng(1).integers(16, 236, (45, 60), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), luma)
+    pairs = list(twins([tmp_path / "a.png"], 3, (1.0, 0.8)))
+    assert np.array_equal(pairs[0][1], crop_to_multiple(luma, 3))
+    assert np.allclose(pairs[0][0], imresize(luma, 1 / 3), atol=1e-4)
+    assert pairs[1][1].shape == (36, 48)
+    patches = Patches(pairs[:1], 3, 4, 2)
+    low, high = patches.draw(64, np.random.default_rng(0), choose=2)
+    assert low.shape == (64, 8, 8) and high.shape == (64, 12, 12)
+    windows = np.lib.stride_tricks.sliding_window_view(pairs[0][1], (12, 12))[6::3, 6::3] / np.float32(255)
+    lows = np.lib.stride_tricks.sliding_window_view(pairs[0][0], (8, 8)) / np.float32(255)
+    turns = [(k, flip) for k in range(4) for flip in (False, True)]
+    for a, b in zip(low, high, strict=True):
+        found = []
+        for k, flip in turns:
+            undone, same = (np.rot90(p[:, ::-1] if flip else p, -k) for p in (b, a))
+            places = np.argwhere((windows == undone).all((2, 3)))
+            found += [np.allclose(lows[y, x], same, atol=1e-6) for y, x in places]
+        assert any(found)
+
+
+def test_soap_turns_a_badly_conditioned_problem_straight() -> None:
+    """Where the axes of the problem are not the parameters' own, Adam crawls."""
+    torch.manual_seed(0)
+
+    def turned(n: int) -> torch.Tensor:
+        left, right = (torch.linalg.qr(torch.randn(n, n))[0] for _ in range(2))
+        return left * torch.logspace(0, -1.5, n) @ right
+
+    left, right, wanted = turned(12), turned(20), torch.randn(12, 20)
+    weight = {name: torch.nn.Parameter(torch.zeros(12, 20)) for name in ("soap", "adam")}
+    optimizers = {"soap": SOAP([[weight["soap"]]], 2e-2), "adam": torch.optim.Adam([weight["adam"]], 2e-2)}
+    losses = {}
+    for name, optimizer in optimizers.items():
+        for _ in range(400):
+            optimizer.zero_grad()
+            loss = (left @ (weight[name] - wanted) @ right.T).square().sum()
+            loss.backward()
+            optimizer.step()
+        losses[name] = loss.item()
+    assert losses["soap"] < 0.2 * losses["adam"], losses
+
+
+def test_training_form_has_no_border(pictures: Path) -> None:
+    net = FSRCNN(8, 4, 1, 2)
+    assert net.valid(torch.zeros(1, 1, 20, 30)).shape == (1, 1, 2 * (20 - 2 * net.margin), 2 * (30 - 2 * net.margin))
