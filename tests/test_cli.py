@@ -1,0 +1,279 @@
+"""The command line as its users and scripts meet it: statuses, one line on stderr, JSON, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import av
+import cv2
+import numpy as np
+import pytest
+from conftest import Clip
+
+from vsr.cli import main
+from vsr.models.catalogue import assets_dir, random_weights, save_file
+from vsr.quality.evaluate import psnr, to_bytes
+from vsr.quality.protocol import imresize
+
+SAMPLE = assets_dir() / "sample.mp4"
+
+
+def packets(path: Path, kind: str) -> list[tuple[int | None, bytes]]:
+    """(pts, bytes) of all packets of the first stream of a kind."""
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[0]
+        return [(packet.pts, bytes(packet)) for packet in container.demux(stream) if packet.size]
+
+
+def pictures(path: Path) -> list[tuple[float, np.ndarray]]:
+    """(time in seconds, luma) of all frames."""
+    with av.open(str(path)) as container:
+        return [(float(frame.pts * frame.time_base), frame.to_ndarray(format="gray")[:] if frame.format.name == "gray"
+                 else np.array(frame.to_ndarray()[:frame.height])) for frame in container.decode(video=0)]
+
+
+@pytest.fixture(scope="module")
+def upscaled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, object]]]:
+    """The sample through the whole of `vsr upscale --progress json`, and the events it printed."""
+    out = tmp_path_factory.mktemp("sample") / "big.mp4"
+    run = subprocess.run([sys.executable, "-m", "vsr", "upscale", str(SAMPLE), "-o", str(out), "--progress", "json"],
+                         capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return out, [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def test_the_sample_keeps_every_frame_and_its_sound(upscaled: tuple[Path, list[dict[str, object]]]) -> None:
+    out, _ = upscaled
+    before, after = pictures(SAMPLE), pictures(out)
+    assert len(after) == len(before) > 50
+    assert [when for when, _ in after] == [when for when, _ in before]
+    assert after[0][1].shape == tuple(2 * side for side in before[0][1].shape)
+    assert packets(out, "audio") == packets(SAMPLE, "audio")
+    with av.open(str(SAMPLE)) as source, av.open(str(out)) as made:
+        assert [c["metadata"] for c in made.chapters()] == [c["metadata"] for c in source.chapters()] != []
+        assert made.metadata["title"] == source.metadata["title"]
+
+
+def test_the_sample_measures_above_bicubic(upscaled: tuple[Path, list[dict[str, object]]],
+                                           make_sample: ModuleType) -> None:
+    """Against the original from which the sample was shrunk, decoded from the file that the job wrote."""
+    out, _ = upscaled
+    small, big = pictures(SAMPLE), pictures(out)
+    gains = []
+    for index in range(0, len(small), len(small) // 4):
+        truth = make_sample.original_luma(index)
+        gains.append(psnr(big[index][1], truth) - psnr(to_bytes(imresize(small[index][1], 2)), truth))
+    assert min(gains) > 0.3, gains
+
+
+@pytest.fixture(scope="module")
+def make_sample() -> ModuleType:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("make_sample", Path(__file__).parents[1] / "assets/make_sample.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> None:
+    out, events = upscaled
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "start" and kinds[-1] == "done" and "progress" in kinds
+    assert all(event["v"] == 1 and event["input"] == str(SAMPLE) for event in events)
+    start, done = events[0], events[-1]
+    assert set(start) >= {"output", "width", "height", "scale", "model", "engine", "precision", "codec", "frames",
+                          "estimate"}
+    assert (start["width"], start["height"], start["scale"]) == (1280, 720, 2)
+    last = [event for event in events if event["event"] == "progress"][-1]
+    assert {"frame", "frames", "fps", "eta_s", "stage_ms", "bottleneck", "reused"} <= set(last)
+    assert set(last["stage_ms"]) == {"decode", "upscale", "encode"} and last["bottleneck"] in last["stage_ms"]  # type: ignore[call-overload,operator]
+    assert done["output"] == str(out) and done["frames"] == last["frame"] == len(pictures(SAMPLE))
+    assert done["checks"] and all(check["ok"] for check in done["checks"])  # type: ignore[union-attr,attr-defined]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), [
+    ([], 2, "required"),
+    (["nonesuch"], 2, "nonesuch"),
+    (["upscale"], 2, "required"),
+    (["upscale", "{clip}", "--frobnicate"], 2, "--frobnicate"),
+    (["upscale", "{clip}", "-s", "5"], 2, "5"),
+    (["upscale", "{clip}", "-s", "two"], 2, "two"),
+    (["upscale", "{clip}", "--model", "nonesuch"], 2, "nonesuch"),
+    (["upscale", "{clip}", "--engine", "nonesuch"], 2, "nonesuch"),
+    (["upscale", "{clip}", "--precision", "fp7"], 2, "fp7"),
+    (["upscale", "{clip}", "--codec", "nonesuch"], 2, "nonesuch"),
+    (["upscale", "{clip}", "--preset", "nonesuch"], 2, "nonesuch"),
+    (["upscale", "{clip}", "--encoder-option", "nonesuch"], 2, "nonesuch"),
+    (["upscale", "{clip}", "--threads", "0"], 2, "threads"),
+    (["upscale", "{clip}", "-o", "{tmp}/out.xyz"], 2, "xyz"),
+    (["upscale", "{clip}", "{clip2}", "-o", "{tmp}/one.mp4"], 2, "one.mp4"),
+    (["upscale", "{clip}", "--weights", "{text}"], 2, "text.mp4"),
+    (["upscale", "{tmp}/missing.mp4"], 3, "missing.mp4"),
+    (["upscale", "{text}"], 3, "text.mp4"),
+    (["upscale", "{empty}"], 3, "empty.mp4"),
+    (["upscale", "{folder}"], 3, "hollow"),
+    (["upscale", "{sound}"], 3, "sound.m4a"),
+    (["upscale", "{clip}", "-o", "{taken}"], 4, "taken.mp4"),
+    (["upscale", "{clip}", "-o", "{clip}"], 4, "clip.mp4"),
+    (["upscale", "{clip}", "-o", "{text}/x.mp4"], 4, "text.mp4"),
+    (["probe", "{tmp}/missing.mp4"], 3, "missing.mp4"),
+    (["probe", "{text}"], 3, "text.mp4"),
+    (["evaluate", "--data", "{folder}"], 3, "hollow"),
+    (["evaluate", "--data", "{folder}", "--model", "nonesuch"], 2, "nonesuch"),
+    (["evaluate", "--data", "{folder}", "-s", "7"], 2, "7"),
+    (["train", "nonesuch"], 2, "nonesuch"),
+    (["train", "fsrcnn-s_x3", "--data", "{folder}", "--out", "{tmp}/runs"], 3, "hollow"),
+])
+def test_bad_input_gets_one_line_and_its_status(arguments: list[str], status: int, words: str, tmp_path: Path,
+                                                clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    names = {"tmp": tmp_path, "clip": clip("clip.mp4"), "clip2": clip("clip2.mp4"), "taken": tmp_path / "taken.mp4",
+             "text": tmp_path / "text.mp4", "empty": tmp_path / "empty.mp4", "folder": tmp_path / "hollow",
+             "sound": tmp_path / "sound.m4a"}
+    names["text"].write_text("This is no video.\n" * 50)
+    names["taken"].write_bytes(b"precious")
+    names["empty"].touch()
+    names["folder"].mkdir()
+    with av.open(str(names["sound"]), "w") as container:
+        track = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.sample_rate = 48000
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main([argument.format(**names) for argument in arguments]) == status
+    printed = capsys.readouterr()
+    assert printed.out == "" or arguments[0] == "train"
+    assert words in printed.err and len(printed.err.splitlines()) == 1 and "Traceback" not in printed.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_all_inputs_are_tried_and_the_first_failure_is_the_status(tmp_path: Path, clip: Clip,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b.mp4").write_text("no video")
+    for name in ("a.mp4", "c.mp4"):
+        clip(name)
+    assert main(["upscale", str(tmp_path), str(tmp_path / "missing.mp4"), "-o", str(tmp_path / "out") + "/",
+                 "--model", "bicubic"]) == 3
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_x2.mp4", "c_x2.mp4"]
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert [line.startswith("vsr: ") for line in printed.err.splitlines()] == [True, True]
+
+
+def test_names_that_would_collide_are_refused(tmp_path: Path, clip: Clip) -> None:
+    (tmp_path / "d").mkdir()
+    first = clip("a.mp4")
+    second = first.rename(tmp_path / "d" / "a.mp4")
+    assert main(["upscale", str(clip("a.mp4")), str(second), "-o", str(tmp_path / "out") + "/"]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_overwrite_replaces_only_when_asked(tmp_path: Path, clip: Clip) -> None:
+    source = clip("a.mp4")
+    target = tmp_path / "a_x3.mp4"
+    target.write_bytes(b"precious")
+    assert main(["upscale", str(source), "-s", "3", "--model", "bicubic"]) == 4
+    assert target.read_bytes() == b"precious"
+    assert main(["upscale", str(source), "-s", "3", "--model", "bicubic", "--overwrite"]) == 0
+    assert pictures(target)[0][1].shape == (96, 144)
+
+
+def test_own_weights(tmp_path: Path, clip: Clip) -> None:
+    save_file(tmp_path / "own.safetensors", random_weights(8, 4, 1, 2))
+    source, out = clip("a.mp4"), tmp_path / "out.mkv"
+    assert main(["upscale", str(source), "-o", str(out), "--weights", str(tmp_path / "own.safetensors")]) == 0
+    assert len(pictures(out)) == len(pictures(source))
+    assert main(["upscale", str(source), "-s", "3", "--weights", str(tmp_path / "own.safetensors")]) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(kind: signal.Signals, tmp_path: Path, clip: Clip) -> None:
+    source = clip("long.mp4", size=(320, 240), pts=range(0, 2000 * 512, 512))
+    run = subprocess.Popen([sys.executable, "-m", "vsr", "upscale", str(source), "--progress", "json", "-s", "4"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout
+    for line in run.stdout:
+        if json.loads(line)["event"] == "progress":
+            break
+    run.send_signal(kind)
+    rest, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["code"] == "cancelled"
+    assert len(errors.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.mp4"]
+
+
+def test_probe_json(clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    path = clip("a.mp4", audio=1)
+    assert main(["probe", str(path), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info["v"] == 1 and info["path"] == str(path) and "mp4" in info["container"]
+    assert [stream["type"] for stream in info["streams"]] == ["video", "audio"]
+    assert set(info["streams"][1]) >= {"index", "type", "codec", "language", "disposition"}
+    assert info["streams"][1]["language"] == "eng"
+    assert set(info["video"]) >= {
+        "index", "width", "height", "pix_fmt", "frames", "time_base", "rotation_degrees", "sample_aspect",
+        "color_range", "color_space", "color_primaries", "color_transfer", "chroma_location", "interlaced"}
+    assert (info["video"]["width"], info["video"]["height"], info["video"]["frames"]) == (48, 32, 12)
+    assert main(["probe", str(path)]) == 0
+    assert "48" in capsys.readouterr().out
+
+
+def test_models_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--json"]) == 0
+    models = {model["name"]: model for model in json.loads(capsys.readouterr().out)["models"]}
+    assert models["fsrcnn-s"]["scales"] == [2, 3, 4] and models["fsrcnn-s"]["parameters"] == 3937
+    assert set(models["fsrcnn-s"]["card"]) == {"2", "3", "4"} and models["bicubic"]["parameters"] == 0
+    assert main(["models"]) == 0
+    assert "Set5" in capsys.readouterr().out
+
+
+def test_doctor_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) >= {"v", "engine", "precision", "why", "cpu", "cuda", "encoders", "cameras", "versions"}
+    assert facts["engine"] in ("cpu", "reference") and "h264" in facts["encoders"] and facts["versions"]["torch"]
+    assert main(["doctor"]) == 0
+    assert "engine:" in capsys.readouterr().out
+
+
+def test_evaluate_prints_table_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        noise = np.random.default_rng(0).uniform(0, 255, (50, 40))
+        cv2.imwrite(str(tmp_path / f"{name}.png"), cv2.GaussianBlur(noise, (0, 0), 2).astype(np.uint8))
+    assert main(["evaluate", "--data", str(tmp_path), "--json", "--model", "fsrcnn-s", "--model", "bicubic"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert set(first["average"]) == {"psnr", "ssim", "bicubic_psnr", "bicubic_ssim"}
+    assert first["v"] == 1 and (first["model"], first["scale"]) == ("fsrcnn-s", 2) and len(first["images"]) == 2
+    assert second["average"]["psnr"] == second["average"]["bicubic_psnr"] == first["average"]["bicubic_psnr"]
+    assert main(["evaluate", "--data", str(tmp_path), "--csv", "--time"]) == 0
+    rows = capsys.readouterr().out.split()
+    assert rows[0] == "model,scale,name,psnr,ssim,bicubic_psnr,bicubic_ssim,seconds" and len(rows) == 4
+    assert main(["evaluate", "--data", str(tmp_path), "--engine", "auto"]) == 0
+    assert "average" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    run = subprocess.Popen([sys.executable, "-m", "vsr", "probe", str(SAMPLE)], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
+    assert run.stdout and run.stderr
+    run.stdout.close()
+    assert run.wait(60) == 0
+    assert run.stderr.read() == b""
+    run.stderr.close()
+
+
+def test_debug_shows_a_traceback(tmp_path: Path) -> None:
+    for arguments in (["--debug", "probe", "missing"], ["probe", "missing", "--debug"]):
+        run = subprocess.run([sys.executable, "-m", "vsr", *arguments], cwd=tmp_path, capture_output=True, text=True,
+                             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+        assert "Traceback" in run.stderr and "missing" in run.stderr and run.returncode != 0

@@ -1,0 +1,72 @@
+"""The house's walls: who may import whom, and what must not be loaded on the way to a first frame."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = sorted([*ROOT.glob("vsr/**/*.py"), *ROOT.glob("ui/**/*.py")])
+TORCH_ROOMS = ("vsr/models/fsrcnn.py", "vsr/engines/reference.py", "vsr/training/", "vsr/quality/evaluate.py",
+               "vsr/doctor.py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports anywhere, by its full name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    name = path.relative_to(ROOT).as_posix()
+    used = roots(path)
+    if name.startswith("ui/"):
+        assert not used & {"torch", "cv2", "av"}
+        return
+    assert not used & {"PySide6", "ui"}
+    assert "torch" not in used or name.startswith(TORCH_ROOMS)
+    if name.startswith("vsr/engines/"):
+        assert not {module for module in imports(path) if module.startswith(("vsr.media", "vsr.pipeline", "vsr.cli"))}
+    if name.startswith("vsr/media/"):
+        assert not {module for module in imports(path) if module.startswith(("vsr.engines", "vsr.pipeline", "vsr.cli"))}
+    if name in ("vsr/errors.py", "vsr/frame.py", "vsr/prefetch.py"):
+        assert not used & {"av", "torch", "cv2", "halide"}
+
+
+def test_threads_are_made_in_prefetch_alone() -> None:
+    starters = [path.name for path in ROOMS if "threading.Thread(" in path.read_text("utf-8")]
+    assert starters == ["prefetch.py"]
+
+
+def loaded_after(code: str, cwd: Path) -> set[str]:
+    """The top-level modules that are loaded once ``code`` has run in a fresh interpreter."""
+    script = f"{code}\nimport sys; print('loaded:', *{{name.partition('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", script], cwd=cwd, check=True, capture_output=True, text=True)
+    return set(run.stdout.rpartition("loaded:")[2].split())
+
+
+def test_importing_vsr_and_asking_for_help_loads_no_framework(tmp_path: Path) -> None:
+    code = "import vsr, vsr.cli\ntry: vsr.cli.main(['--help'])\nexcept SystemExit: pass"
+    assert not loaded_after(code, tmp_path) & {"torch", "av", "cv2", "halide", "PySide6", "numpy"}
+
+
+def test_a_file_job_on_the_cpu_engine_never_loads_torch(tmp_path: Path) -> None:
+    pytest.importorskip("halide", reason="the CPU engine needs halide, which has no wheel for this machine")
+    code = (f"import vsr.cli; assert vsr.cli.main(['upscale', {str(ROOT / 'assets' / 'sample.mp4')!r}, "
+            f"'-o', {str(tmp_path / 'out.mkv')!r}, '--engine', 'cpu', '--codec', 'ffv1']) == 0")
+    loaded = loaded_after(code, tmp_path)
+    assert "halide" in loaded and "torch" not in loaded
