@@ -23,13 +23,14 @@ class FSRCNN(nn.Module):
     Input (B, 1, H, W), luma codes / 255; output (B, 1, n·H, n·W). The border is replicated once and every convolution
     is valid, so that a picture cut into overlapping pieces gives the same pixels as the whole.
     With ``pixel_shuffle=True`` the output layer runs as the exactly equal convolution and pixel shuffle (faster).
+    ``padding`` crops the deconvolution; the default centres its kernel on the pixel that it makes.
     """
 
-    def __init__(self, d: int, s: int, m: int, scale: int) -> None:
+    def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
         super().__init__()
         if scale not in PADDING:
             raise ValueError(f"scale must be one of {tuple(PADDING)}, not {scale}")
-        self.scale, self.padding = scale, PADDING[scale]
+        self.scale, self.padding = scale, PADDING[scale] if padding is None else padding
         self.feature, self.feature_act = nn.Conv2d(1, d, 5), nn.PReLU(d)
         self.shrink, self.shrink_act = nn.Conv2d(d, s, 1), nn.PReLU(s)
         self.mapping = nn.ModuleList(nn.Conv2d(s, s, 3) for _ in range(m))
@@ -98,7 +99,7 @@ class FSRCNN(nn.Module):
     @classmethod
     def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
         """The network that plain arrays describe."""
-        net = cls(weights.d, weights.s, weights.m, weights.scale)
+        net = cls(weights.d, weights.s, weights.m, weights.scale, weights.padding)
         stored = weights.feature, weights.shrink, *weights.mapping, weights.expand
         with torch.no_grad():
             for (convolution, act), layer in zip(net.layers(), stored, strict=True):
