@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from vsr.engines.contract import Engine
+from vsr.engines import Engine, open_engine
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError, VsrError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import CONTAINERS, DEFAULT_CODEC, EncoderSettings, fits
@@ -21,7 +21,7 @@ from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check, verify
-from vsr.models.catalogue import SCALES, catalogue
+from vsr.models.catalogue import SCALES, catalogue, load_file
 from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
@@ -187,7 +187,10 @@ def check_job(job: Job) -> None:
     """Raise ``UsageError`` for anything that is wrong with ``job`` before a file is opened."""
     if job.scale not in SCALES:
         raise UsageError(f"scale {job.scale} is not one of {', '.join(map(str, SCALES))}")
-    if job.weights is None:
+    if job.weights is not None:
+        if (made_for := load_file(job.weights).scale) != job.scale:
+            raise UsageError(f"{job.weights} is for scale {made_for}, not {job.scale}")
+    else:
         entries = catalogue()
         if job.model not in entries:
             raise UsageError(f"unknown model '{job.model}'; there are: {', '.join(entries)}")
@@ -202,7 +205,7 @@ def run(
     cancel: threading.Event | None = None,
     pause: threading.Event | None = None,
     *,
-    engines: Callable[..., Engine] | None = None,
+    engines: Callable[..., Engine] = open_engine,
     depth: int = DEPTH,
 ) -> Done:
     """Upscale one file and return what was made. Blocks; ``on_event`` is called in the calling thread.
@@ -214,9 +217,8 @@ def run(
     Raises ``UsageError`` before a file is opened, ``InputError``, ``OutputError``, ``EngineError``, and ``CheckError``
     where the finished file is not what was written; it is then kept as ``NAME_x2.failed-check.EXT``.
     """
-    if engines is None:
-        from vsr.engines import open_engine as engines
     emit = on_event or (lambda event: None)
+    cancel = cancel or threading.Event()
     check_job(job)
     target = output_path(job)
     if _same_file(job.input, target):
@@ -228,7 +230,7 @@ def run(
         info = source.info
         engine = stack.enter_context(
             engines(
-                job.weights or job.model,
+                load_file(job.weights) if job.weights else job.model,
                 job.scale,
                 bits=source.layout.bits,
                 full_range=info.color.range == FULL_RANGE,
@@ -245,12 +247,12 @@ def run(
         named = engine.model, engine.name, engine.precision, job.settings.codec
         emit(Started(job.input, target, *size, job.scale, *named, meter.total))
 
-        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location)
+        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location, job.threads)
         items = prefetch(meter.decoded(source), depth)
         items = prefetch(_upscaled(items, upscaler, meter), depth)
         with contextlib.closing(items):
             for item in items:
-                _obey(cancel, pause, meter, job)
+                _obey(job, cancel, pause, meter)
                 with meter.work("encode"):
                     encoder.write(item)
                 meter.frames += isinstance(item, Frame)
@@ -262,6 +264,7 @@ def run(
         emit(meter.progress())
         if source.damaged:
             emit(Warned(job.input, "damaged", f"{job.input}: {source.damaged} damaged packets could not be decoded"))
+        _obey(job, cancel, pause, meter)
         checks = _checked(part, encoder, info)
         part.commit()
     done = Done(job.input, target, meter.frames, time.monotonic() - begun, checks)
@@ -280,15 +283,14 @@ def _upscaled(
             yield item
 
 
-def _obey(cancel: threading.Event | None, pause: threading.Event | None, meter: _Meter, job: Job) -> None:
-    """Raise ``Cancelled`` where that is asked; stand still while a pause is."""
-    paused = time.monotonic()
-    while not (cancel and cancel.is_set()):
-        if not (pause and pause.is_set()):
-            meter.begun += time.monotonic() - paused
-            return
-        (cancel or threading.Event()).wait(_PAUSE_S)
-    raise Cancelled(f"{job.input}: cancelled")
+def _obey(job: Job, cancel: threading.Event, pause: threading.Event | None, meter: _Meter) -> None:
+    """Stand still while a pause is asked for; raise ``Cancelled`` where that is."""
+    arrived = time.monotonic()
+    while pause is not None and pause.is_set() and not cancel.wait(_PAUSE_S):
+        pass
+    if cancel.is_set():
+        raise Cancelled(f"{job.input}: cancelled; nothing is left behind")
+    meter.begun += time.monotonic() - arrived
 
 
 def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[Event], None]) -> None:

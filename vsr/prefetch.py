@@ -52,7 +52,6 @@ def _threaded(iterable: Iterable[T], depth: int) -> Generator[T]:
             error = raised
         items.put((_END, error))
 
-    # A daemon, so that a second Ctrl-C during the clean-up below still ends the process.
     worker = threading.Thread(target=work, name="vsr-prefetch", daemon=True)
     worker.start()
     running = True
@@ -66,9 +65,15 @@ def _threaded(iterable: Iterable[T], depth: int) -> Generator[T]:
             del item  # while this waits for the next one, the last one's memory is free
     finally:
         stop.set()
+        interrupt: KeyboardInterrupt | None = None
         while running:
-            running = items.get()[0] is not _END
+            try:
+                running = items.get()[0] is not _END
+            except KeyboardInterrupt as raised:
+                interrupt = raised  # the worker is still inside the source, which must not be closed under it
         worker.join()
+        if interrupt is not None:
+            raise interrupt
     if error is not None:
         try:
             raise error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vsr.engines import Engine
 from vsr.engines.bicubic import Bicubic
-from vsr.engines.contract import Engine
 from vsr.frame import Frame
 
 # AVCHROMA_LOC_* as the (horizontal, vertical) place in the block of luma samples that share one of chroma:
@@ -28,17 +28,21 @@ def chroma_shift(scale: int, factor: int, place: float) -> float:
 
 
 class Upscaler:
-    """Makes frames ``engine.scale`` times as big. ``chroma`` is their log2 (horizontal, vertical) subsampling.
+    """Makes frames ``engine.scale`` times as big, luma with ``engine``.
 
+    ``chroma`` is the frames' log2 (horizontal, vertical) subsampling, None for grey; ``chroma_location`` where it lies
+    (AVCHROMA_LOC_*, 0 is centred); ``threads`` an upper bound for its interpolation, None for all processors.
     Not to be called by two threads at once, as its engine.
     """
 
-    def __init__(self, engine: Engine, chroma: tuple[int, int] | None, chroma_location: int) -> None:
+    def __init__(
+        self, engine: Engine, chroma: tuple[int, int] | None, chroma_location: int, threads: int | None = None
+    ) -> None:
         self._engine = engine
         self._factors = tuple(1 << log2 for log2 in chroma or (0, 0))
         places = _SITES.get(chroma_location, _CENTRED)
         x, y = (chroma_shift(engine.scale, f, p) for f, p in zip(self._factors, places, strict=True))
-        self._bicubic = Bicubic(engine.scale, engine.bits, shift=(x, y)) if chroma else None
+        self._bicubic = Bicubic(engine.scale, engine.bits, shift=(x, y), threads=threads) if chroma else None
 
     def __call__(self, frame: Frame) -> Frame:
         """A new frame with planes of its own: luma (n·H, n·W), chroma as its subsampling asks; the rest is kept."""

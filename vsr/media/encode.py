@@ -32,7 +32,7 @@ _STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
 
 @dataclass(slots=True)
 class Track:
-    """What was written to one stream: how many packets, their bytes, first and last moment in ``time_base`` units."""
+    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units."""
 
     index: int
     type: str
@@ -41,7 +41,7 @@ class Track:
     packets: int = 0
     bytes: int = 0
     first: int | None = None
-    end: int = 0
+    last: int = 0
     last_dts: int | None = None
 
 
@@ -54,7 +54,6 @@ class Written:
     time_base: Fraction
     pts: array[int] = field(default_factory=lambda: array("q"))
     tracks: list[Track] = field(default_factory=list)
-
 
 class Encoder:
     """Writes ``source``, upscaled to ``width`` x ``height``, to ``path`` as ``container`` (FFmpeg's muxer name).
@@ -162,8 +161,9 @@ class Encoder:
         """Encode a frame, or copy a packet that the source gave."""
         with self._errors():
             if isinstance(item, Frame):
-                self.written.pts.append(item.pts if item.pts is not None else len(self.written.pts))
                 self._container.mux(self._stream.encode(self._picture(item)))
+                assert item.pts is not None  # a decoder always gives one
+                self.written.pts.append(item.pts)
             else:
                 self._copy(item)
 
@@ -195,6 +195,7 @@ class Encoder:
                 src_color_range=color_range,
                 dst_color_range=color_range,
                 interpolation=EXACT,
+                threads=1,  # see Planar
             )
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration or 0
         picture.color_range, picture.colorspace = frame.color.range, frame.color.space
@@ -204,7 +205,7 @@ class Encoder:
     def _copy(self, packet: av.Packet) -> None:
         out, track = self._tracks[packet.stream.index]
         if packet.dts is None:
-            packet.dts = packet.pts if packet.pts is not None else track.end
+            packet.dts = packet.pts if packet.pts is not None else track.last
         if track.last_dts is not None and packet.dts <= track.last_dts:
             packet.dts = track.last_dts + 1  # muxers insist
         if packet.pts is None or packet.pts < packet.dts:
@@ -212,7 +213,7 @@ class Encoder:
         track.packets += 1
         track.bytes += packet.size
         track.first = packet.pts if track.first is None else min(track.first, packet.pts)
-        track.end = max(track.end, packet.pts + (packet.duration or 0))
+        track.last = max(track.last, packet.pts)
         track.last_dts = packet.dts
         packet.stream = out
         self._container.mux(packet)

@@ -99,7 +99,8 @@ def views(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
 class Planar:
     """Converts frames of any format to ``layout`` with swscale; planar frames pass as they are.
 
-    RGB becomes BT.709 in limited range, and the frame says so; YUV keeps its matrix and range.
+    RGB becomes BT.709 in limited range, and the frame says so; YUV keeps its matrix and range. One thread only:
+    swscale's slices write past the ends of their rows, now and then after the next slice has been written there.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -116,6 +117,7 @@ class Planar:
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
                 interpolation=EXACT,
+                threads=1,
             )
             out.colorspace, out.color_range = BT709, LIMITED_RANGE
             return out
@@ -127,6 +129,7 @@ class Planar:
             src_color_range=color_range,
             dst_color_range=color_range,
             interpolation=EXACT,
+            threads=1,
         )
         out.colorspace, out.color_range = frame.colorspace, frame.color_range
         return out

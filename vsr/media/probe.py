@@ -23,6 +23,7 @@ from vsr.media.pixels import FULL_RANGE, Layout, layout_for
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
 _LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
+_TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as terminals where their names say .txt
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
 
@@ -159,6 +160,9 @@ def _open(path: Path) -> av.container.InputContainer:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a video that FFmpeg can read ({_reason(error)})") from error
+    if container.format.name in _TEXT_ART:
+        container.close()
+        raise InputError(f"{path} is not a video but text")
     if container.format.name == "avi":
         # AVI has an order but no pts; those that FFmpeg would make up for H.264 lie late by its reordering delay.
         container.flags &= ~_GENERATE_PTS

@@ -69,6 +69,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         Check("frames", video.packets == len(written.pts), len(written.pts), video.packets),
         _size(written, result),
         _timestamps(written, video),
+        _duration(written, [video, *found.values()]),
         *_tracks(written, video, list(found.values())),
         *_tags(source, result),
     ]
@@ -91,6 +92,19 @@ def _timestamps(written: Written, video: _Found) -> Check:
     times = float(got[first] * video.time_base), float(written.pts[first] * written.time_base)
     said = f"{len(wrong)} differ, the first at frame {first}: {times[0]:.4f} s instead of {times[1]:.4f} s"
     return Check("timestamps", False, "all equal", said)
+
+
+def _duration(written: Written, found: list[_Found]) -> Check:
+    """From the first frame or sound to the beginning of the last one, in seconds."""
+    wanted = [(written.pts[0] * written.time_base, written.pts[-1] * written.time_base)]
+    for track in written.tracks:
+        if track.type == "audio" and track.first is not None:
+            wanted.append((track.first * track.time_base, track.last * track.time_base))
+    sounding = [f for f in found if f.type in ("video", "audio") and f.pts]
+    read = [(min(f.pts) * f.time_base, max(f.pts) * f.time_base) for f in sounding] or [(Fraction(0), Fraction(0))]
+    expected, got = (max(end for _, end in s) - min(begin for begin, _ in s) for s in (wanted, read))
+    tolerance = Fraction(1, 1000) + 2 * max(f.time_base for f in found)
+    return Check("duration_s", abs(expected - got) <= tolerance, round(float(expected), 4), round(float(got), 4))
 
 
 def _tracks(written: Written, video: _Found, others: list[_Found]) -> list[Check]:
@@ -127,4 +141,6 @@ def _tags(source: VideoInfo, result: VideoInfo) -> list[Check]:
     got["color_range"] = got["color_range"] or "tv"
     wanted["rotation_degrees"], got["rotation_degrees"] = source.rotation_degrees, result.rotation_degrees
     wanted["sample_aspect"], got["sample_aspect"] = (str(v.sample_aspect or 1) for v in (source, result))
+    if got["chroma_location"] is None:  # it has no subsampled chroma
+        wanted.pop("chroma_location", None)
     return [Check(key, got[key] == value, value, got[key]) for key, value in wanted.items()]

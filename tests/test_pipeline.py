@@ -1,0 +1,485 @@
+"""Whole jobs: everything of a file arrives in its big twin, and a job that fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from conftest import Clip, Nearest
+
+import vsr.pipeline
+from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
+from vsr.frame import Frame
+from vsr.media.decode import Decoder
+from vsr.media.probe import probe
+from vsr.media.verify import Check, verify
+from vsr.pipeline import Done, Event, Failed, Job, Progress, Started, Warned, output_path
+
+RGB_AS_444 = "yuv444p"
+GREY_AS_420 = "yuv420p"  # so FFmpeg decodes 8-bit monochrome H.264
+
+
+def upscale(path: Path, **options: Any) -> Done:
+    events = options.pop("on_event", None)
+    control = {key: options.pop(key) for key in ("cancel", "pause", "depth", "engines") if key in options}
+    job = Job(path, model="bicubic", **{"preset": "ultrafast", **options})
+    return vsr.pipeline.run(job, events, **{"engines": Nearest, **control})
+
+
+def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    """Every stream of a kind as its packets: when and what."""
+    with av.open(str(path)) as container:
+        found: dict[int, list[tuple[Fraction, bytes]]] = {s.index: [] for s in container.streams if s.type == kind}
+        for packet in container.demux():
+            if packet.size and packet.stream.index in found:
+                found[packet.stream.index].append((packet.pts * packet.time_base, bytes(packet)))
+    return list(found.values())
+
+
+def times(path: Path) -> list[Fraction]:
+    with Decoder(path) as source:
+        return [item.pts * item.time_base for item in source if isinstance(item, Frame)]
+
+
+# ---- what goes in comes out --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "time_base", "pts"),
+    [
+        ("b-frames.mp4", Fraction(1, 12800), range(0, 60 * 512, 512)),
+        ("offset.mp4", Fraction(1, 90000), range(123457, 123457 + 20 * 3003, 3003)),
+        ("vfr.mp4", Fraction(1, 90000), [0, 3003, 3004, 90000, 93003, 200001, 200002, 280000]),
+        ("vfr.mkv", Fraction(1, 1000), [0, 17, 50, 51, 400, 433, 1200, 1201, 1300, 2000]),
+        ("late.mkv", Fraction(1, 1000), range(7003, 8000, 41)),
+        ("one-frame.mov", Fraction(1, 600), [0]),
+    ],
+)
+def test_every_frame_timestamp_packet_and_tag_arrives(
+    clip: Clip, name: str, time_base: Fraction, pts: list[int]
+) -> None:
+    path = clip(
+        name, time_base=time_base, pts=pts, audio=2, audio_start_s=pts[0] * time_base, chapters=min(2, len(pts) - 1),
+        metadata={"title": "Ein Titel — 題名", "artist": "someone"}, options={"bf": "3"},
+    )  # fmt: skip
+    done = upscale(path)
+    assert done.output == path.with_name(path.stem + "_x2" + path.suffix)
+    assert done.frames == len(pts)
+    assert all(check.ok for check in done.checks)
+    assert times(done.output) == times(path) == [p * time_base for p in pts]
+    sound, copied = packets(path, "audio"), packets(done.output, "audio")
+    assert len(sound) == 2 and copied == sound
+    before, after = probe(path), probe(done.output)
+    assert [s.language for s in before.streams[:3]] == [s.language for s in after.streams[:3]] == [None, "eng", "spa"]
+    assert (after.video.width, after.video.height) == (96, 64)
+    with av.open(str(path)) as a, av.open(str(done.output)) as b:
+        assert {key: b.metadata[key.upper() if path.suffix == ".mkv" and key != "title" else key] for key in
+                ("title", "artist")} == {"title": "Ein Titel — 題名", "artist": "someone"}  # fmt: skip
+        seconds = [[(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"])
+                    for c in container.chapters()] for container in (a, b)]  # fmt: skip
+        assert len(seconds[0]) == min(2, len(pts) - 1) and seconds[0] == seconds[1]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("color", [(1, 1, 1, 1), (2, 6, 6, 6), (2, 1, 1, 1), (1, 9, 9, 16), (0, 2, 2, 2)])
+def test_colour_aspect_and_rotation_are_those_of_the_source(
+    clip: Clip, name: str, color: tuple[int, int, int, int]
+) -> None:
+    pix_fmt = "yuv420p10le" if color[3] == 16 else "yuv420p"
+    path = clip(name, color=color, pix_fmt=pix_fmt, aspect=Fraction(8, 9), rotation=-90, pts=range(0, 2000, 400),
+                time_base=Fraction(1, 10000), options={"chroma_sample_location": "topleft"})  # fmt: skip
+    before, after = probe(path).video, probe(upscale(path).output).video
+    assert before.rotation_degrees == -90 and before.sample_aspect == Fraction(8, 9)
+    for tag in ("color", "sample_aspect", "rotation_degrees"):
+        assert getattr(after, tag) == getattr(before, tag)
+
+
+def test_a_mirrored_display_matrix_is_kept(clip: Clip, tmp_path: Path) -> None:
+    plain = clip("plain.mp4")
+    mirrored = tmp_path / "mirrored.mp4"
+    with av.open(str(plain)) as source, av.open(str(mirrored), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        stream.set_display_rotation(90, hflip=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    matrices = []
+    for path in (mirrored, upscale(mirrored).output):
+        with Decoder(path) as source:
+            matrices.append(source.display_matrix)
+    assert matrices[0] is not None and matrices[0] == matrices[1]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "size", "scale", "made"),
+    [
+        ("libx264", "yuv420p", (48, 32), 3, "yuv420p"),
+        ("libx264", "yuv420p10le", (48, 32), 4, "yuv420p10le"),
+        ("ffv1", "yuv420p", (47, 31), 2, "yuv420p"),
+        ("ffv1", "yuv420p", (47, 31), 3, "yuv444p"),
+        ("ffv1", "yuv422p", (47, 31), 2, "yuv422p"),
+        ("ffv1", "yuv444p", (47, 31), 3, "yuv444p"),
+        ("ffv1", "yuv411p", (48, 32), 2, "yuv422p"),
+        ("ffv1", "gray", (47, 31), 3, GREY_AS_420),
+        ("ffv1", "bgra", (46, 30), 2, RGB_AS_444),
+        ("png", "rgb24", (46, 30), 2, RGB_AS_444),
+        ("mjpeg", "yuvj420p", (48, 32), 2, "yuvj420p"),
+    ],
+)
+def test_every_kind_of_picture(
+    clip: Clip, codec: str, pix_fmt: str, size: tuple[int, int], scale: int, made: str
+) -> None:
+    name = "a.mov" if codec == "png" else "a.mkv"
+    path = clip(name, codec=codec, pix_fmt=pix_fmt, size=size, time_base=Fraction(1, 1000), pts=range(0, 200, 40))
+    done = upscale(path, scale=scale, crf=1)
+    video = probe(done.output).video
+    assert (video.width, video.height, video.pix_fmt) == (size[0] * scale, size[1] * scale, made)
+    with Decoder(path) as before, Decoder(done.output) as after:
+        for a, b in zip(before, after, strict=True):
+            assert isinstance(a, Frame) and isinstance(b, Frame)
+            small = b.luma[scale // 2 :: scale, scale // 2 :: scale].astype(float)
+            assert np.abs(small - a.luma).mean() < 3
+            for x, y in zip(a.planes[1:], b.planes[1:], strict=False):
+                assert abs(x.mean() - y.mean()) < 3
+
+
+@pytest.mark.parametrize(("codec", "ext"), [("hevc", ".mp4"), ("vp9", ".webm"), ("av1", ".mkv"), ("prores", ".mov"),
+                                            ("ffv1", ".mkv"), ("h264", ".avi")])  # fmt: skip
+def test_every_codec_in_a_container_of_its_own(clip: Clip, tmp_path: Path, codec: str, ext: str) -> None:
+    path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(0, 800, 40), color=(1, 1, 1, 1))
+    preset = None if codec in ("prores", "ffv1") else "ultrafast"
+    done = upscale(path, codec=codec, preset=preset, output=tmp_path / f"out{ext}")
+    assert times(done.output) == times(path)
+
+
+def test_subtitles_and_attachments_are_copied_where_they_can_be(clip: Clip, tmp_path: Path) -> None:
+    plain, path = clip("plain.mkv", time_base=Fraction(1, 1000), pts=range(0, 400, 40)), tmp_path / "a.mkv"
+    srt = tmp_path / "a.srt"
+    srt.write_text("1\n00:00:00,100 --> 00:00:00,200\nHello\n\n2\n00:00:00,300 --> 00:00:00,350\nagain\n")
+    with av.open(str(plain)) as source, av.open(str(srt)) as lines, av.open(str(path), "w") as out:
+        streams = {}
+        for stream in (source.streams.video[0], lines.streams.subtitles[0]):
+            streams[stream] = out.add_stream_from_template(stream, opaque=True)
+        out.add_attachment("font.ttf", "font/ttf", b"glyphs")
+        for packet in [*source.demux(), *lines.demux()]:
+            if packet.size:
+                packet.stream = streams[packet.stream]
+                out.mux(packet)
+    warned: list[Event] = []
+    done = upscale(path, on_event=warned.append)
+    assert [s.type for s in probe(done.output).streams] == ["video", "subtitle", "attachment"]
+    assert packets(done.output, "subtitle") == packets(path, "subtitle")
+    with av.open(str(done.output)) as container:
+        assert container.streams[2].data == b"glyphs"
+    assert not [event for event in warned if isinstance(event, Warned)]
+
+    upscale(path, output=tmp_path / "b.mp4", on_event=warned.append)
+    said = [event.message for event in warned if isinstance(event, Warned)]
+    assert len(said) == 2 and "subtitle stream #1 (subrip)" in said[0] and "attachment stream #2" in said[1]
+
+
+# ---- how it is done ----------------------------------------------------------------------------------------------
+
+
+def test_threads_change_nothing(clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mp4", audio=1, pts=range(0, 30 * 512, 512))
+    threaded = upscale(path, output=tmp_path / "threaded.mp4").output.read_bytes()
+    for depth in (0, 1):
+        assert upscale(path, output=tmp_path / f"{depth}.mp4", depth=depth).output.read_bytes() == threaded
+
+
+def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vsr.pipeline, "_PROGRESS_S", 0)
+    path = clip("a.mp4", audio=1)
+    events: list[Event] = []
+    done = upscale(path, on_event=events.append)
+    lines = [json.loads(json.dumps(event.to_json())) for event in events]
+    assert [line["event"] for line in lines] == ["start", *["progress"] * (len(lines) - 2), "done"]
+    assert all(line["v"] == 1 and line["input"] == str(path) for line in lines)
+    start, last, end = lines[0], lines[-2], lines[-1]
+    assert start == {
+        "v": 1, "event": "start", "input": str(path), "output": str(done.output), "width": 96, "height": 64, "scale": 2,
+        "model": "bicubic", "engine": "nearest", "precision": "fp32", "codec": "h264", "frames": 12, "estimate": None,
+    }  # fmt: skip
+    assert set(last) == {"v", "event", "input", "frame", "frames", "fps", "eta_s", "stage_ms", "bottleneck", "reused"}
+    assert set(last["stage_ms"]) == {"decode", "upscale", "encode"} and last["bottleneck"] in last["stage_ms"]
+    assert all(ms > 0 for ms in last["stage_ms"].values())
+    counted = [line["frame"] for line in lines[1:-1]]
+    assert counted == sorted(counted) and counted[-1] == last["frames"] == 12 and last["eta_s"] == 0
+    assert end["output"] == str(done.output) and end["frames"] == 12
+    assert {"frames", "size", "timestamps", "audio 1"} <= {check["name"] for check in end["checks"]}
+    assert all(set(check) == {"name", "ok", "expected", "got"} and check["ok"] for check in end["checks"])
+    assert Failed(path, InputError("no")).to_json() == {
+        "v": 1, "event": "error", "input": str(path), "code": "input", "message": "no"}  # fmt: skip
+
+
+def test_a_stage_counts_its_work_and_not_its_waiting(clip: Clip) -> None:
+    class Slow(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            time.sleep(0.02)
+            super()._run(luma, out)
+
+    events: list[Event] = []
+    upscale(clip("a.mp4"), on_event=events.append, engines=Slow)
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert last.bottleneck == "upscale" and last.stage_ms["upscale"] >= 20
+    assert last.stage_ms["decode"] < 15 and last.stage_ms["encode"] < 15
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (Job(Path("dir/a.mp4")), "dir/a_x2.mp4"),
+        (Job(Path("dir/a.MOV"), scale=3), "dir/a_x3.MOV"),
+        (Job(Path("a.b.mkv")), "a.b_x2.mkv"),
+        (Job(Path("a.avi"), scale=4), "a_x4.avi"),
+        (Job(Path("a.webm")), "a_x2.mkv"),
+        (Job(Path("a.webm"), codec="vp9"), "a_x2.webm"),
+        (Job(Path("a.mp4"), codec="prores"), "a_x2.mkv"),
+        (Job(Path("a.ts")), "a_x2.mkv"),
+        (Job(Path("a")), "a_x2.mkv"),
+        (Job(Path("a.mp4"), output=Path("b/c.mkv")), "b/c.mkv"),
+    ],
+)
+def test_where_the_output_goes(job: Job, expected: str) -> None:
+    assert output_path(job) == Path(expected)
+
+
+def test_an_existing_folder_takes_the_default_name(tmp_path: Path) -> None:
+    assert output_path(Job(Path("dir/a.mp4"), output=tmp_path)) == tmp_path / "a_x2.mp4"
+
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------------
+
+
+def existing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def fails(kind: type[VsrError], says: str, folder: Path, **options: Any) -> None:
+    """The job raises ``kind``, and the folder is as it was."""
+    before = existing(folder)
+    with pytest.raises(kind, match=says) as caught:
+        upscale(**options)
+    assert "\n" not in str(caught.value)
+    assert existing(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"path": "missing.mp4"}, InputError, "does not exist"),
+        ({"path": "nowhere/missing.mp4"}, InputError, "does not exist"),
+        ({"path": "text.mp4"}, InputError, "not a video"),
+        ({"path": "empty.mp4"}, InputError, "is empty"),
+        ({"path": "folder"}, InputError, "is a folder"),
+        ({"path": "sound.wav"}, InputError, "holds no video"),
+        ({"output": "text.mp4/out.mp4"}, OutputError, "text.mp4"),
+        ({"output": "nowhere/out.mp4"}, OutputError, "nowhere"),
+        ({"output": "taken.mp4"}, OutputError, "exists already"),
+        ({"output": "a.mp4"}, OutputError, "is the input"),
+        ({"output": "a.mp4", "overwrite": True}, OutputError, "is the input"),
+        ({"output": "link.mp4", "overwrite": True}, OutputError, "is the input"),
+        ({"output": "out.xyz"}, UsageError, r"out\.xyz has no extension"),
+        ({"codec": "h26x"}, UsageError, "unknown codec"),
+        ({"output": "out.webm"}, UsageError, "webm cannot hold h264"),
+        ({"preset": "warp"}, UsageError, "unknown preset"),
+        ({"encoder_options": (("no-such", "1"),)}, UsageError, "no option no-such"),
+        ({"scale": 5}, UsageError, "scale 5"),
+    ],
+)
+def test_bad_jobs_are_refused_and_leave_nothing(
+    clip: Clip, tmp_path: Path, options: dict[str, Any], kind: type[VsrError], says: str
+) -> None:
+    path = clip("a.mp4")
+    (tmp_path / "text.mp4").write_text("Licensed under the Apache License, Version 2.0 (the License);\n" * 40)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "taken.mp4").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with contextlib.suppress(OSError):
+        (tmp_path / "link.mp4").symlink_to(path)
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        container.add_stream("pcm_s16le", rate=8000)
+        container.start_encoding()
+    places = {key: tmp_path / options[key] for key in ("path", "output") if key in options}
+    fails(kind, says, tmp_path, **{"path": path, **options, **places})
+
+
+def test_an_unknown_model_is_found_before_the_input_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown model 'no-such'"):
+        vsr.pipeline.run(Job(tmp_path / "missing.mp4", model="no-such"))
+
+
+def test_an_existing_output_is_replaced_when_asked(clip: Clip, tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_text("old")
+    assert upscale(clip("a.mp4"), output=target, overwrite=True).output == target
+    assert times(target)
+
+
+def after_frames(count: int, act: Callable[[], None]) -> Callable[..., Nearest]:
+    """Engines that do something when they are given frame number ``count``."""
+
+    class Acting(Nearest):
+        seen = 0
+
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            self.seen += 1
+            if self.seen == count:
+                act()
+            super()._run(luma, out)
+
+    return Acting
+
+
+def test_cancelling_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+    cancel = threading.Event()
+    path = clip("a.mp4", audio=1, pts=range(0, 40 * 512, 512))
+    fails(Cancelled, "cancelled", tmp_path, path=path, cancel=cancel, engines=after_frames(10, cancel.set))
+
+
+def test_a_failing_engine_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+    def fail() -> None:
+        raise EngineError("out of luck")
+
+    path = clip("a.mp4", audio=1, pts=range(0, 40 * 512, 512))
+    fails(EngineError, "out of luck", tmp_path, path=path, engines=after_frames(10, fail))
+
+
+@pytest.mark.parametrize("moment", [Started, Progress])
+def test_an_interrupt_leaves_nothing(
+    clip: Clip, tmp_path: Path, moment: type[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vsr.pipeline, "_PROGRESS_S", 0)
+    path = clip("a.mp4")
+    before = existing(tmp_path)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, moment):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upscale(path, on_event=interrupt)
+    assert existing(tmp_path) == before
+
+
+def test_a_full_disk_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="needs a limit on the size of files")
+    path = clip("a.mp4", audio=1, size=(96, 64), pts=range(0, 60 * 512, 512))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+    try:
+        fails(OutputError, "cannot be written", tmp_path, path=path, crf=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_source_that_changes_midway_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+    timing = {"codec": "mpeg1video", "time_base": Fraction(1, 25), "pts": range(9)}
+    joined = tmp_path / "joined.mpg"
+    joined.write_bytes(clip("a.mpg", **timing).read_bytes() + clip("b.mpg", size=(96, 64), **timing).read_bytes())
+    fails(InputError, "midway", tmp_path, path=joined)
+
+
+def test_a_pause_stands_still_and_can_be_cancelled(clip: Clip, tmp_path: Path) -> None:
+    pause, cancel = threading.Event(), threading.Event()
+    pause.set()
+    threading.Timer(0.3, pause.clear).start()
+    begun = time.monotonic()
+    upscale(clip("a.mp4"), pause=pause, cancel=cancel)
+    assert time.monotonic() - begun >= 0.3
+    pause.set()
+    threading.Timer(0.2, cancel.set).start()
+    fails(Cancelled, "cancelled", tmp_path, path=clip("b.mp4"), pause=pause, cancel=cancel)
+
+
+def test_a_failed_check_keeps_the_file_under_another_name(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify_wrongly(*args: Any) -> list[Check]:
+        return [*verify(*args), Check("luck", False, "good", "bad")]
+
+    monkeypatch.setattr(vsr.pipeline, "verify", verify_wrongly)
+    path = clip("a.mp4")
+    with pytest.raises(CheckError, match="luck is bad, not good"):
+        upscale(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a_x2.failed-check.mp4"]
+    assert len(times(tmp_path / "a_x2.failed-check.mp4")) == 12
+
+
+def test_the_check_sees_what_is_missing_or_moved(clip: Clip) -> None:
+    path = clip("a.mp4", audio=1)
+    written: list[tuple[Any, ...]] = []
+
+    def watched(*args: Any) -> list[Check]:
+        written.append(args[1:])
+        return verify(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vsr.pipeline, "verify", watched)
+        done = upscale(path)
+    what, info = written[0]
+
+    def wrong() -> set[str]:
+        return {check.name for check in verify(done.output, what, info) if not check.ok}
+
+    assert wrong() == set()
+    what.tracks[0].last += 4800
+    assert wrong() == {"duration_s"}
+    what.tracks[0].last -= 4800
+    what.pts.append(what.pts[-1] + 512)
+    assert wrong() >= {"frames", "timestamps"}
+    what.pts.pop()
+    what.pts[3] += 1
+    assert wrong() == {"timestamps"}
+    what.pts[3] -= 1
+    what.tracks[0].packets += 1
+    what.tracks[0].bytes += 1
+    assert wrong() == {"audio 1"}
+    what.tracks[0].packets -= 1
+    what.tracks[0].first += 480
+    assert wrong() >= {"audio 1 offset_ms"}
+    what.tracks[0].first -= 480
+    info = replace(info, rotation_degrees=90, color=replace(info.color, space=9))
+    assert wrong() == {"rotation_degrees", "color_space"}
+
+
+# ---- real clips --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("androidx-media/bt601.mov", 30),
+        ("androidx-media/bear-vp9-odd-dimensions.webm", 30),
+        ("androidx-media/sample_with_chapters.mp4", 30),
+        ("androidx-media/sample_rotate_and_reflect.mp4", 30),
+        ("androidx-media/sample_h264_mpeg_audio.ts", 3),
+        ("androidx-media/sample_with_invalid_nalu.mp4", 29),
+        ("androidx-media/sample.avi", 96),
+        ("androidx-media/water_180_mvhevc_5frames.mov", 5),
+        ("decord/unordered.mov", 4),
+        ("torchcodec/test_non_zero_start.mp4", 12),
+        ("torchcodec/testsrc2_12bit_hdr.mp4", 60),
+        ("torchcodec/animated.gif", 4),
+        ("streamio-ffmpeg/awesome'movie.mov", 123),
+    ],
+)
+def test_real_clips(data: Path, tmp_path: Path, name: str, frames: int) -> None:
+    path = data / "video" / name
+    done = upscale(path, output=tmp_path)
+    assert done.frames == frames
+    assert all(check.ok for check in done.checks)
+    if done.output.suffix == path.suffix:
+        assert times(done.output) == times(path)
