@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TAPS = 5  # input samples that the n output samples of one input sample need; four at a time weigh something
 TILE = 1024, 32  # input samples
+LARGEST_SHIFT = 1024
 
 _compiling = threading.Lock()
 
@@ -30,7 +31,7 @@ class Bicubic(Engine):
 
     Its ``name`` is 'cpu' (Halide) or 'reference' (numpy). ``shift`` = (x, y) says where samples lie: output sample j at
     j/n - shift of the input. The default, (n - 1)/(2n), aligns the planes' centres; chroma sited at the left wants
-    (n - 1)/(4n) for x. Raises UsageError and EngineError as `open_engine`, ValueError for a shift that is not finite.
+    (n - 1)/(4n) for x. Raises UsageError and EngineError as `open_engine`, ValueError for an absurd shift.
     """
 
     def __init__(self, scale: int, bits: int = 8, shift: tuple[float, float] | None = None, engine: str = "auto",
@@ -77,10 +78,10 @@ class Bicubic(Engine):
 def window(scale: int, shift: float) -> tuple[int, np.ndarray]:
     """(first, weights): output sample n·i + p is the sum over k of weights[p, k] · input[i + first + k].
 
-    ``weights`` is (n, TAPS) float32. Raises ValueError for a shift that is not a finite number.
+    ``weights`` is (n, TAPS) float32. Raises ValueError for a shift that cannot be meant.
     """
-    if not math.isfinite(shift):
-        raise ValueError(f"shift must be a finite number of samples, not {shift}")
+    if not abs(shift) <= LARGEST_SHIFT:
+        raise ValueError(f"shift must be between -{LARGEST_SHIFT} and {LARGEST_SHIFT} samples, not {shift}")
     first = math.floor(-shift) - 1
     positions = np.arange(scale) / scale - shift
     return first, cubic(positions[:, None] - (first + np.arange(TAPS))).astype(np.float32)
