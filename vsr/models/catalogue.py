@@ -171,7 +171,7 @@ def load_file(path: Path | str) -> FsrcnnWeights:
 
 def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
     """Write weights so that `load_file` reads them back; the parent folder must exist."""
-    from safetensors.numpy import save_file as save
+    from safetensors.numpy import save
 
     tensors = {"deconvolution.weight": weights.deconvolution[:, None],
                "deconvolution.bias": np.array([weights.bias], np.float32)}
@@ -181,8 +181,9 @@ def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
         tensors |= {f"{key}.weight": layer.weight, f"{key}.bias": layer.bias, f"{key}.slope": layer.slope}
     meta = {"architecture": "fsrcnn", "name": weights.name, "scale": weights.scale, "padding": weights.padding,
             "d": weights.d, "s": weights.s, "m": weights.m}
-    save({key: np.ascontiguousarray(value) for key, value in tensors.items()}, path,
-         {key: str(value) for key, value in meta.items()})
+    content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()},
+                   {key: str(value) for key, value in meta.items()})
+    Path(path).write_bytes(content)
 
 
 def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0) -> FsrcnnWeights:

@@ -94,7 +94,7 @@ class FSRCNN(nn.Module):
             Layer(array(convolution.weight), array(bias_of(convolution)), array(act.weight))
             for convolution, act in self.layers())
         return FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
-                             array(self.deconvolution.weight[:, 0]), float(bias_of(self.deconvolution)))
+                             array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
 
     @classmethod
     def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
