@@ -129,10 +129,11 @@ def run_upscale(args: argparse.Namespace) -> int:
                     raise job
                 make_folder(job.output)
                 run(job, on_event=show.event, cancel=cancel)
-            except VsrError as error:
-                show.failed(path, error)
+            except Exception as raised:
                 if args.debug:
                     raise
+                error = raised if isinstance(raised, VsrError) else unexpected(raised)
+                show.failed(path, error)
                 if cancel.is_set():
                     return error.exit_status
                 status = status or error.exit_status
@@ -404,6 +405,11 @@ def run_train(args: argparse.Namespace) -> int:
 # ---- the end of it -----------------------------------------------------------------------------------------------
 
 
+def unexpected(error: Exception) -> VsrError:
+    """A fault of VSR's own, as one line."""
+    return VsrError(f"unexpected {type(error).__name__}: {error} (please report it, with what --debug shows)")
+
+
 def tell_error(error: VsrError) -> None:
     print(f"vsr: {' '.join(str(error).split())}", file=sys.stderr)
 
@@ -425,3 +431,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: say nothing more at exit
         return 0
+    except Exception as raised:
+        if debug:
+            raise
+        tell_error(unexpected(raised))
+        return VsrError.exit_status
