@@ -11,9 +11,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from vsr.engines import Engine
 from vsr.media.pixels import Layout, views
+
+settings.register_profile("vsr", deadline=None)  # a busy machine is no failure
+settings.load_profile("vsr")
 
 # Real clips and pictures, which are not part of the repository; tests that need them skip, by name, without them.
 DATA = Path(os.environ.setdefault("VSR_TEST_DATA", str(Path(__file__).parents[2] / "shared" / "data")))

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.codec import Codec
 from av.stream import Disposition, Stream
 from av.video.reformatter import ColorRange, VideoReformatter
 
@@ -34,9 +35,7 @@ _STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
 class Track:
     """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units."""
 
-    index: int
     type: str
-    codec: str | None
     time_base: Fraction
     packets: int = 0
     bytes: int = 0
@@ -54,6 +53,7 @@ class Written:
     time_base: Fraction
     pts: array[int] = field(default_factory=lambda: array("q"))
     tracks: list[Track] = field(default_factory=list)
+
 
 class Encoder:
     """Writes ``source``, upscaled to ``width`` x ``height``, to ``path`` as ``container`` (FFmpeg's muxer name).
@@ -82,70 +82,70 @@ class Encoder:
         self._pix_fmt = pix_fmt
         self._reformatter = VideoReformatter()
 
-        # AVI counts frames: no B-frames, and one tick a frame.
-        time_base = 1 / info.rate if container == "avi" and info.rate else info.time_base
         options = {"avoid_negative_ts": "disabled"}
         if container in ("mp4", "mov"):
-            # A start later than zero is kept in this unit; the default, a millisecond, would round it.
-            options["movie_timescale"] = str(max(1000, min(time_base.denominator, 1_000_000)))
+            # In this unit a start later than zero is kept; exactly for the picture, to 10 us for the others.
+            unit = info.time_base.denominator
+            options["movie_timescale"] = str(unit * max(1, 100_000 // unit))
         self._container = av.open(
             f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
         )
+        self._tracks: dict[int, tuple[Stream, Track]] = {}
         try:
-            stream: Any = self._container.add_stream(encoder.name, rate=info.rate or Fraction(25))
-            self._stream = stream
-            context = stream.codec_context
-            stream.time_base = time_base
-            context.time_base = time_base
-            context.width, context.height, context.pix_fmt = width, height, pix_fmt
-            context.flags |= _FRAME_DURATION
-            if info.sample_aspect:
-                context.sample_aspect_ratio = info.sample_aspect
-            context.color_range, context.colorspace = info.color.range, info.color.space
-            context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
-            extra = {}
-            if info.color.chroma_location in CHROMA_LOCATIONS and layout.chroma == source.layout.chroma:
-                extra["chroma_sample_location"] = CHROMA_LOCATIONS[info.color.chroma_location]
-            if container == "avi":
-                context.max_b_frames = 0
-            if encoder.canonical_name == "hevc" and container in ("mp4", "mov"):
-                context.codec_tag = "hvc1"  # what Apple's players ask for
-            open_context(context, settings, extra)
-            if source.display_matrix:
-                stream.set_display_matrix(source.display_matrix)
-            stream.metadata.update(_content_tags(source.stream.metadata))
-            stream.disposition = source.stream.disposition
-            self._tracks: dict[int, tuple[Stream, Track]] = {}
-            self._copy_streams(source, container)
+            for stream in source.container.streams:
+                if stream is source.stream:
+                    self._stream = self._add_video(source, encoder)
+                    sites = info.color.chroma_location if layout.chroma == source.layout.chroma else 0
+                    located = {"chroma_sample_location": CHROMA_LOCATIONS[sites]} if sites else {}
+                    open_context(self._stream.codec_context, settings, located)
+                else:
+                    self._add_copy(source, stream)
             self._container.metadata.update(_content_tags(source.container.metadata))
             self._container.set_chapters(source.container.chapters())
         except BaseException:
             self._container.close()
             raise
 
-    def _copy_streams(self, source: Decoder, container: str) -> None:
-        """Add a stream for every one of the source that ``container`` can hold, and warn of the others."""
-        chapters = source.container.chapters()
-        for stream in source.container.streams:
-            if stream is source.stream:
-                continue
-            codec = codec_name(stream)
-            if stream.type == "data" and codec == "bin_data" and chapters:
-                continue  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
-            copied = stream.type in ("audio", "subtitle", "attachment")
-            copied |= bool(stream.type == "video" and stream.disposition & Disposition.attached_pic)
-            if not copied or not _holds(container, stream):
-                what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
-                self.warnings.append(("dropped_stream", f"{source.path}: {what} is left out"))
-                continue
-            out = self._container.add_stream_from_template(stream, opaque=True)
-            out.metadata.update(_content_tags(stream.metadata))
-            out.disposition = stream.disposition
-            if stream.type != "attachment":
-                track = Track(out.index, stream.type, codec, stream.time_base or Fraction(1, av.time_base))
-                self._tracks[stream.index] = out, track
-                self.written.tracks.append(track)
-                source.copied.add(stream)
+    def _add_video(self, source: Decoder, encoder: Codec) -> Any:
+        """The stream for the upscaled frames, with all that the source says of its own; its encoder is not open yet."""
+        info, container = source.info, self._container.format.name
+        stream: Any = self._container.add_stream(encoder.name, rate=info.rate or Fraction(25))
+        context = stream.codec_context
+        # AVI counts frames: one tick each, and no B-frames.
+        stream.time_base = context.time_base = 1 / info.rate if container == "avi" and info.rate else info.time_base
+        if container == "avi":
+            context.max_b_frames = 0
+        if encoder.canonical_name == "hevc" and container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # what Apple's players ask for
+        context.width, context.height, context.pix_fmt = self.written.width, self.written.height, self._pix_fmt
+        context.flags |= _FRAME_DURATION
+        context.sample_aspect_ratio = info.sample_aspect or 0
+        context.color_range, context.colorspace = info.color.range, info.color.space
+        context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
+        stream.set_display_matrix(source.display_matrix)
+        stream.metadata.update(_content_tags(source.stream.metadata))
+        stream.disposition = source.stream.disposition
+        return stream
+
+    def _add_copy(self, source: Decoder, stream: Stream) -> None:
+        """A stream for a copy of ``stream``, or a warning where the container cannot hold one."""
+        codec = codec_name(stream)
+        if stream.type == "data" and codec == "bin_data" and source.container.chapters():
+            return  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
+        copied = stream.type in ("audio", "subtitle", "attachment")
+        copied |= bool(stream.type == "video" and stream.disposition & Disposition.attached_pic)
+        if not copied or not _holds(self._container.format.name, stream):
+            what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
+            self.warnings.append(("dropped_stream", f"{source.path}: {what} is left out"))
+            return
+        out = self._container.add_stream_from_template(stream, opaque=True)
+        out.metadata.update(_content_tags(stream.metadata))
+        out.disposition = stream.disposition
+        if stream.type != "attachment":
+            track = Track(stream.type, stream.time_base or Fraction(1, av.time_base))
+            self._tracks[stream.index] = out, track
+            self.written.tracks.append(track)
+            source.copied.add(stream)
 
     def __enter__(self) -> Encoder:
         return self
