@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsr.engines import engine_choice
-from vsr.engines.contract import Engine
+from vsr.engines.contract import Engine, plane_dtype
 
 if TYPE_CHECKING:
     from vsr.engines.halide_plane import Host, PlanePipeline
@@ -23,7 +23,7 @@ TAPS = 5  # input samples that the n output samples of one input sample need; fo
 TILE = 1024, 32  # input samples
 LARGEST_SHIFT = 1024
 
-_compiling = threading.Lock()
+_building = threading.Lock()
 
 
 class Bicubic(Engine):
@@ -46,10 +46,11 @@ class Bicubic(Engine):
 
             from vsr.engines.halide_plane import Host
 
-            with _compiling:
+            with _building:
                 self._pipeline = separable(scale, 8 if bits == 8 else 16, Host.current())
             self._inputs = {"peak": 2**bits - 1, "first_x": self._x[0], "first_y": self._y[0],
                             "weight_x": hl.Buffer(self._x[1]), "weight_y": hl.Buffer(self._y[1])}
+            self.upscale(np.zeros((1, 1), plane_dtype(bits)))  # compiles, unless it is compiled
 
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
         if self.name == "cpu":
@@ -97,7 +98,7 @@ def cubic(distance: np.ndarray) -> np.ndarray:
 
 @cache
 def separable(n: int, code_bits: int, host: Host) -> PlanePipeline:
-    """The compiled pipeline for planes of ``code_bits`` (8 or 16); windows, weights and ``peak`` are its inputs."""
+    """The pipeline for planes of ``code_bits`` (8 or 16); windows, weights and ``peak`` are its inputs."""
     import halide as hl
 
     from vsr.engines.halide_plane import PlanePipeline, input_array, to_code
@@ -127,8 +128,8 @@ def separable(n: int, code_bits: int, host: Host) -> PlanePipeline:
     # ---- Schedule ----
 
     pipeline = PlanePipeline(host, plane, out, {"peak": peak, "first_x": first_x, "first_y": first_y,
-                                                "weight_x": weight_x, "weight_y": weight_y}, n, TILE)
+                                                "weight_x": weight_x, "weight_y": weight_y}, n, TILE,
+                             host.lanes)
     (vertical.compute_at(out, pipeline.row).bound(sub, 0, n).reorder(sub, x, y).unroll(sub)
              .vectorize(x, host.lanes, hl.TailStrategy.RoundUp))
-    pipeline.compile()
     return pipeline

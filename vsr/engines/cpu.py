@@ -13,7 +13,7 @@ from functools import cache
 import halide as hl
 import numpy as np
 
-from vsr.engines.contract import Engine, code_range
+from vsr.engines.contract import Engine, code_range, plane_dtype
 from vsr.engines.halide_plane import Host, PlanePipeline, input_array, to_code
 from vsr.models.catalogue import FsrcnnWeights
 
@@ -36,7 +36,7 @@ class Blocks:
 BLOCKS = {16: Blocks(2, {2: (3, 4), 3: (4, 3), 4: (3, 4)}),  # by the number of vector registers
           32: Blocks(3, {2: (5, 4), 3: (3, 9), 4: (3, 8)})}
 
-_compiling = threading.Lock()
+_building = threading.Lock()
 
 
 class CpuEngine(Engine):
@@ -49,10 +49,11 @@ class CpuEngine(Engine):
     def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, threads: int | None) -> None:
         super().__init__("cpu", weights.name, weights.scale, bits, threads=threads)
         shape = Shape.of(weights)
-        with _compiling:  # two threads that open the same network share one compilation
+        with _building:  # two threads that open the same network share one pipeline
             self._pipeline = fused(shape, 8 if bits == 8 else 16, Host.current())
         self._arrays = weight_arrays(shape, weights, bits, full_range)  # the buffers do not keep them alive
         self._inputs = {"peak": 2**bits - 1} | {name: hl.Buffer(array) for name, array in self._arrays.items()}
+        self.upscale(np.zeros((1, 1), plane_dtype(bits)))  # compiles, unless it is compiled
 
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
         self._pipeline(luma, out, self._inputs, self.threads)
@@ -107,7 +108,7 @@ def weight_arrays(shape: Shape, weights: FsrcnnWeights, bits: int, full_range: b
 
 @cache
 def fused(shape: Shape, code_bits: int, host: Host) -> PlanePipeline:
-    """The compiled pipeline from luma of ``code_bits`` (8 or 16) to luma; its inputs are ``peak`` and the weights."""
+    """The pipeline from luma of ``code_bits`` (8 or 16) to luma; its inputs are ``peak`` and the weights."""
     d, s, n, k = shape.d, shape.s, shape.scale, shape.taps
     x, y, c, sub = (hl.Var(name) for name in ("x", "y", "c", "sub"))
     luma, peak = hl.ImageParam(hl.UInt(code_bits), 2, "luma"), hl.Param(hl.Float(32), "peak")
@@ -145,14 +146,14 @@ def fused(shape: Shape, code_bits: int, host: Host) -> PlanePipeline:
 
     # ---- Schedule: from the output back to the source ----
 
-    pipeline = PlanePipeline(host, luma, out, {"peak": peak} | weights, n, TILE)
     blocks = BLOCKS[host.registers]
+    widest = max(blocks.trunk, blocks.output[n][0]) * host.lanes
+    pipeline = PlanePipeline(host, luma, out, {"peak": peak} | weights, n, TILE, widest)
     xo, xi, co, ci = (hl.Var(name) for name in ("xo", "xi", "co", "ci"))
 
     def in_blocks(maps: hl.Func, vectors: int, channels: int) -> None:
         """Compute maps in blocks that are summed up in registers."""
-        # Shifting the last block inwards keeps to pixels that exist. Rounding up would run on into memory that nobody
-        # wrote, where denormal numbers can make it many times slower.
+        # The last block is shifted inwards: rounded up, it would read what nobody wrote (see PlanePipeline).
         (maps.split(x, xo, xi, vectors * host.lanes, hl.TailStrategy.ShiftInwards).split(c, co, ci, channels)
              .reorder(xi, ci, co, xo, y).vectorize(xi, host.lanes).unroll(xi).unroll(ci))
 
@@ -189,7 +190,6 @@ def fused(shape: Shape, code_bits: int, host: Host) -> PlanePipeline:
     in_registers(feature, feature_r, shrink, group)
     row_by_row(source, 1)
     source.vectorize(x, host.lanes, hl.TailStrategy.RoundUp)
-    pipeline.compile()
     return pipeline
 
 

@@ -41,15 +41,20 @@ class PlanePipeline:
     times too much).
 
     The constructor schedules ``out`` as tiles that threads take one by one, each from its top row to its bottom. The
-    caller then schedules the stages before it, at the loop levels `tile` and `row`, and calls `compile`.
-    Calls are serialised, since the inputs of a compiled pipeline are set before it runs; they run without the GIL.
+    caller then schedules the stages before it, at the loop levels `tile` and `row`.
+
+    The first call compiles, which takes about a second. Calls are serialised, since the inputs of a pipeline are set
+    before it runs; both compiling and running leave the GIL to other threads (Halide's `compile_jit` and `Callable`
+    do not).
     """
 
     def __init__(self, host: Host, plane: hl.ImageParam, out: hl.Func, inputs: Mapping[str, Any], scale: int,
-                 largest_tile: tuple[int, int]) -> None:
+                 largest_tile: tuple[int, int], narrowest_tile: int) -> None:
         self._plane, self._out, self._inputs, self._scale = plane, out, inputs, scale
         self._target, self._lanes = hl.Target(host.target), host.lanes
-        self._largest_tile = largest_tile  # (width, height) in input pixels, the width a multiple of the lanes
+        # In input pixels, widths being multiples of the lanes. Tiles are never narrower than what a stage computes at
+        # once: it would run on into memory that nobody wrote, where denormal numbers make it many times slower.
+        self._largest_tile, self._narrowest_tile = largest_tile, narrowest_tile
         # The tiles' layout is an input too: one compilation serves every size and number of threads.
         self._columns, self._rows, self._share = (hl.Param(hl.Int(32), name) for name in ("columns", "rows", "share"))
         self._lock = threading.Lock()
@@ -70,24 +75,17 @@ class PlanePipeline:
             .vectorize(xi, host.lanes * scale).unroll(sub).parallel(task)
             .never_partition_all())  # three copies of the whole tile would save little and compile for long
 
-    def compile(self) -> None:
-        """Compile the scheduled pipeline. Raises EngineError."""
-        try:
-            self._out.compile_jit(self._target)
-        except hl.HalideError as error:
-            raise EngineError(f"Halide cannot compile for {self._target}: {error}") from error
-
     def __call__(self, plane: np.ndarray, out: np.ndarray, values: Mapping[str, Any], threads: int | None) -> None:
         """Fill ``out`` from ``plane`` with ``values`` (buffers and numbers) for the inputs, on ``threads`` at most.
 
         Raises EngineError.
         """
-        width = plane.shape[1]
-        if width >= self._lanes and _usable(plane) and _usable(out):
+        lacking = max(self._narrowest_tile - plane.shape[1], 0)
+        if not lacking and _usable(plane) and _usable(out):
             self._realize(plane, out, values, threads)
             return
         # Repeating the last column changes nothing: what lies beyond the border is its copy anyway.
-        plane = np.pad(plane, ((0, 0), (0, max(self._lanes - width, 0))), mode="edge")
+        plane = np.pad(plane, ((0, 0), (0, lacking)), mode="edge")
         enlarged = np.empty([side * self._scale for side in plane.shape], plane.dtype)
         self._realize(plane, enlarged, values, threads)
         out[...] = enlarged[:, :out.shape[1]]
@@ -113,11 +111,12 @@ class PlanePipeline:
     def _tiling(self, height: int, width: int) -> tuple[int, int, int]:
         """(vectors across a tile, rows of a tile, number of tiles): as equal as can be, and none beyond the plane."""
         largest_width, largest_height = self._largest_tile
+        narrowest = self._narrowest_tile // self._lanes
         across = -(-width // largest_width)
-        while (columns := -(-width // (across * self._lanes))) * self._lanes > width:
+        while (columns := max(-(-width // (across * self._lanes)), narrowest)) * self._lanes > width:
             across += 1
         down = -(-height // largest_height)
-        return columns, -(-height // down), across * down
+        return columns, -(-height // down), -(-width // (columns * self._lanes)) * down
 
 
 def _usable(array: np.ndarray) -> bool:
