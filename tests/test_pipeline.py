@@ -380,9 +380,14 @@ def test_a_full_disk_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
     try:
-        fails(OutputError, "cannot be written", tmp_path, path=path, crf=1)
+        fails(OutputError, r"a_x2\.mp4 cannot be written", tmp_path, path=path, crf=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_picture_beyond_the_encoder_is_refused(clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mkv", codec="ffv1", size=(9000, 16), time_base=Fraction(1, 1000), pts=range(2))
+    fails(OutputError, r"a_x4\.mkv: h264 cannot encode a picture of 36000x64", tmp_path, path=path, scale=4)
 
 
 def test_a_source_that_changes_midway_leaves_nothing(clip: Clip, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
 DEPTH = 8  # frames and packets that decode and upscale may each be ahead: enough to even out a slow frame
+_AHEAD_BYTES = 1 << 30  # of upscaled frames: very large ones are made less far ahead
 _PROGRESS_S = 0.25  # least time between two progress events
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 
@@ -242,12 +243,13 @@ def run(
         stack.enter_context(part)
         size = info.width * job.scale, info.height * job.scale
         container = CONTAINERS[target.suffix.lower()]
-        encoder = stack.enter_context(Encoder(part.path, container, source, *size, job.settings))
+        encoder = stack.enter_context(Encoder(part.path, container, source, *size, job.settings, target))
         meter = _Meter(job.input, info.frames or _estimated_frames(source))
         named = engine.model, engine.name, engine.precision, job.settings.codec
         emit(Started(job.input, target, *size, job.scale, *named, meter.total))
 
         upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location, job.threads)
+        depth = min(depth, max(1, _AHEAD_BYTES // (3 * size[0] * size[1])))
         items = prefetch(meter.decoded(source), depth)
         items = prefetch(_upscaled(items, upscaler, meter), depth)
         with contextlib.closing(items):

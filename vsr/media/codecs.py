@@ -118,7 +118,18 @@ class EncoderSettings:
         context.width = context.height = 256
         context.pix_fmt = encoder.video_formats[0].name if encoder.video_formats else "yuv420p"
         context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-        open_context(context, self)
+        try:
+            open_context(context, self)
+        except av.error.FFmpegError as error:
+            family = encoder.name.rpartition("_")[2]
+            if family in _HARDWARE:
+                raise UsageError(f"{self.codec} does not work here: it needs {_HARDWARE[family]}") from error
+            values = {"crf": self.crf, "preset": self.preset, **dict(self.options)}
+            given = ", ".join(f"{key}={value}" for key, value in values.items() if value is not None)
+            raise UsageError(f"{self.codec} cannot be opened with {given or 'its defaults'}") from error
+        unknown = [key for key, _ in self.options if key in context.options]
+        if unknown:
+            raise UsageError(f"{self.codec} has no option {', '.join(unknown)}")
 
 
 def _number(value: float | None, default: float) -> str:
@@ -126,22 +137,10 @@ def _number(value: float | None, default: float) -> str:
 
 
 def open_context(context: Any, settings: EncoderSettings, extra: dict[str, str] | None = None) -> None:
-    """Open an encoder's context whose picture is set. Raises ``UsageError`` where it refuses an option."""
+    """Open an encoder's context whose picture is set; what it does not know stays in ``context.options``."""
     context.thread_type = "AUTO"  # PyAV's own choice, slices, costs x264 quality
     context.options = {**settings.encoder_options(), **(extra or {})}
-    asked = dict(settings.options)
-    try:
-        context.open()
-    except av.error.FFmpegError as error:
-        family = settings.encoder().name.rpartition("_")[2]
-        if family in _HARDWARE:
-            raise UsageError(f"{settings.codec} does not work here: it needs {_HARDWARE[family]}") from error
-        values = {"crf": settings.crf, "preset": settings.preset, **asked}
-        given = ", ".join(f"{key}={value}" for key, value in values.items() if value is not None)
-        raise UsageError(f"{settings.codec} cannot be opened with {given or 'its defaults'}") from error
-    unknown = [key for key in context.options if key in asked]
-    if unknown:
-        raise UsageError(f"{settings.codec} has no option {', '.join(unknown)}")
+    context.open()
 
 
 def fits(encoder: Codec, container: str) -> bool:

@@ -57,19 +57,28 @@ class Written:
 
 class Encoder:
     """Writes ``source``, upscaled to ``width`` x ``height``, to ``path`` as ``container`` (FFmpeg's muxer name).
+    ``target`` is the name that the file will have, for messages.
 
     Open it before the source is iterated: it chooses which of the source's streams are copied. ``write()`` takes the
     upscaled frames and the packets in the order of the source, ``finish()`` drains encoder and muxer; without it the
     file is incomplete. ``written`` counts what went in, ``warnings`` collects (code, message) pairs.
 
-    Raises ``OutputError`` where the file cannot be written, ``UsageError`` where the encoder refuses its settings.
+    ``settings`` must have passed their check. Raises ``OutputError`` where the file cannot be written or the encoder
+    takes no picture of that size.
     """
 
     def __init__(
-        self, path: Path, container: str, source: Decoder, width: int, height: int, settings: EncoderSettings
+        self,
+        path: Path,
+        container: str,
+        source: Decoder,
+        width: int,
+        height: int,
+        settings: EncoderSettings,
+        target: Path | None = None,
     ) -> None:
         info = source.info
-        self.path = path
+        self.target = target or path
         self.warnings: deque[tuple[str, str]] = deque()
         self.written = Written(width, height, info.time_base)
         encoder = settings.encoder()
@@ -97,7 +106,11 @@ class Encoder:
                     self._stream = self._add_video(source, encoder)
                     sites = info.color.chroma_location if layout.chroma == source.layout.chroma else 0
                     located = {"chroma_sample_location": CHROMA_LOCATIONS[sites]} if sites else {}
-                    open_context(self._stream.codec_context, settings, located)
+                    try:
+                        open_context(self._stream.codec_context, settings, located)
+                    except av.error.FFmpegError as error:
+                        picture = f"a picture of {width}x{height} ({pix_fmt})"
+                        raise OutputError(f"{self.target}: {settings.codec} cannot encode {picture}") from error
                 else:
                     self._add_copy(source, stream)
             self._container.metadata.update(_content_tags(source.container.metadata))
@@ -178,7 +191,8 @@ class Encoder:
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:
-            raise OutputError(f"{self.path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"{self.target} cannot be written: {reason}") from error
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         picture = av.VideoFrame(frame.width, frame.height, self._layout.pix_fmt)
