@@ -185,7 +185,8 @@ def output_path(job: Job) -> Path:
 
 
 def check_job(job: Job) -> None:
-    """Raise ``UsageError`` for anything that is wrong with ``job`` before a file is opened."""
+    """Raise ``UsageError`` for anything that is wrong with ``job`` before an input is opened; ``EngineError`` where its
+    engine cannot run here."""
     if job.scale not in SCALES:
         raise UsageError(f"scale {job.scale} is not one of {', '.join(map(str, SCALES))}")
     if job.weights is not None:
@@ -197,6 +198,7 @@ def check_job(job: Job) -> None:
             raise UsageError(f"unknown model '{job.model}'; there are: {', '.join(entries)}")
         if job.scale not in entries[job.model].scales:
             raise UsageError(f"model '{job.model}' has no scale {job.scale}")
+    engine_choice(job.engine, job.precision)
     job.settings.check(CONTAINERS[output_path(job).suffix.lower()])
 
 
@@ -264,8 +266,10 @@ def run(
         with meter.work("encode"):
             encoder.finish()
         emit(meter.progress())
-        if source.damaged:
-            emit(Warned(job.input, "damaged", f"{job.input}: {source.damaged} damaged packets could not be decoded"))
+        if source.damaged or meter.frames + source.unshown < (info.frames or 0):
+            of_all = f" of {info.frames}" if info.frames else ""
+            said = f"damaged or cut short: {meter.frames}{of_all} frames could be decoded"
+            emit(Warned(job.input, "damaged", f"{job.input} is {said}, {source.damaged} packets could not"))
         _obey(job, cancel, pause, meter)
         checks = _checked(part, encoder, info)
         part.commit()

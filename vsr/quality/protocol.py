@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vsr.engines.bicubic import cubic
 from vsr.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -49,12 +50,6 @@ def list_images(folder: Path) -> list[Path]:
 def crop_to_multiple(image: np.ndarray, n: int) -> np.ndarray:
     """The upper left part of an image whose sides are multiples of n ("modcrop")."""
     return image[:image.shape[0] // n * n, :image.shape[1] // n * n]
-
-
-def cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5."""
-    x = np.abs(x)
-    return np.where(x <= 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0.0))
 
 
 def resize_matrix(size: int, scale: float) -> np.ndarray:
