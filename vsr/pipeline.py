@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from vsr.engines import Engine, open_engine
+from vsr.engines import Engine, engine_choice, open_engine
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError, VsrError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import CONTAINERS, DEFAULT_CODEC, EncoderSettings, fits
