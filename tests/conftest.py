@@ -89,10 +89,12 @@ def clip(tmp_path: Path) -> Clip:
         chapters: int = 0,
         metadata: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        muxer_options: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
         # movie_timescale: a late start is kept in this unit
         muxing = {"movie_timescale": str(time_base.denominator)} if path.suffix in (".mp4", ".mov") else {}
+        muxing |= muxer_options or {}
         with av.open(str(path), "w", container_options=muxing) as container:
             container.metadata.update(metadata or {})
             video = container.add_stream(codec, rate=25, options=options or {})

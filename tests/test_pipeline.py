@@ -26,6 +26,7 @@ from vsr.media.verify import Check, verify
 from vsr.pipeline import Done, Event, Failed, Job, Progress, Started, Warned, output_path
 
 RGB_AS_444 = "yuv444p"
+FAST = {"movflags": "faststart"}  # the index first: a cut file can still be read
 GREY_AS_420 = "yuv420p"  # so FFmpeg decodes 8-bit monochrome H.264
 
 
@@ -395,6 +396,17 @@ def test_a_source_that_changes_midway_leaves_nothing(clip: Clip, tmp_path: Path)
     joined = tmp_path / "joined.mpg"
     joined.write_bytes(clip("a.mpg", **timing).read_bytes() + clip("b.mpg", size=(96, 64), **timing).read_bytes())
     fails(InputError, "midway", tmp_path, path=joined)
+
+
+def test_a_file_that_is_cut_short_gives_what_it_holds_and_a_warning(clip: Clip, tmp_path: Path) -> None:
+    whole, path = clip("whole.mp4", pts=range(0, 60 * 512, 512), muxer_options=FAST), tmp_path / "a.mp4"
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    events: list[Event] = []
+    done = upscale(path, on_event=events.append)
+    assert 20 < done.frames < 60
+    warned = [event for event in events if isinstance(event, Warned)]
+    assert [event.code for event in warned] == ["damaged"]
+    assert f"{done.frames} of 60 frames" in warned[0].message
 
 
 def test_a_pause_stands_still_and_can_be_cancelled(clip: Clip, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ class Decoder:
     ``info`` describes the main video, ``layout`` the planes of its frames (formats that are not planar YUV are
     converted). ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the
     frames, in the order of the file. Every decoded frame comes exactly once, in presentation order, with its own pts,
-    to the very last one. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be decoded.
+    to the very last one. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be decoded,
+    ``unshown`` the pictures that an edit list leaves out.
 
     Raises ``InputError`` where the file cannot be read or holds no picture that can be decoded, and, while iterating,
     where the picture changes its size or format midway.
@@ -41,6 +42,7 @@ class Decoder:
         self.copied: set[Stream] = set()
         self.warnings: deque[tuple[str, str]] = deque()
         self.damaged = 0
+        self.unshown = 0
         self._last_pts: int | None = None
         self._clock = 0  # pts for the next frame where the source has none
         with contextlib.ExitStack() as stack:
@@ -58,6 +60,8 @@ class Decoder:
             self.layout: Layout = layout_for(picture.format.name)
             self._planar = Planar(self.layout)
             self.info: VideoInfo = video_info(stream, picture)
+            if self.container.format.name == "avi":
+                self.info = replace(self.info, frames=None)  # a count of ticks: it includes those without a frame
             converted = self._planar(picture)
             if converted is not picture:
                 color = replace(self.info.color, range=int(converted.color_range), space=int(converted.colorspace))
@@ -123,6 +127,7 @@ class Decoder:
                 for packet in self.container.demux():
                     retries = 0
                     if packet.size:
+                        self.unshown += packet.stream is self.stream and packet.is_discard
                         yield packet
                 return
             except av.error.InvalidDataError:
