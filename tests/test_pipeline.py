@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from conftest import Clip, Nearest
 
 import vsr.pipeline
@@ -43,7 +44,7 @@ def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
         found: dict[int, list[tuple[Fraction, bytes]]] = {s.index: [] for s in container.streams if s.type == kind}
         for packet in container.demux():
             if packet.size and packet.stream.index in found:
-                found[packet.stream.index].append((packet.pts * packet.time_base, bytes(packet)))
+                found[packet.stream.index].append(((packet.pts or 0) * packet.time_base, bytes(packet)))
     return list(found.values())
 
 
@@ -188,6 +189,28 @@ def test_subtitles_and_attachments_are_copied_where_they_can_be(clip: Clip, tmp_
     upscale(path, output=tmp_path / "b.mp4", on_event=warned.append)
     said = [event.message for event in warned if isinstance(event, Warned)]
     assert len(said) == 2 and "subtitle stream #1 (subrip)" in said[0] and "attachment stream #2" in said[1]
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv"])
+def test_cover_art_stays_cover_art(clip: Clip, tmp_path: Path, name: str) -> None:
+    plain, path = clip("plain.mp4", audio=1), tmp_path / "a.mp4"
+    jpeg = av.CodecContext.create("mjpeg", "w")
+    jpeg.width, jpeg.height, jpeg.pix_fmt, jpeg.time_base = 16, 16, "yuvj420p", Fraction(1)
+    cover = next(iter(jpeg.encode(av.VideoFrame(16, 16, "yuvj420p")) + jpeg.encode(None)))
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        streams = {s: out.add_stream_from_template(s, opaque=True) for s in source.streams}
+        picture = out.add_mux_stream("mjpeg", width=16, height=16)
+        picture.disposition = Disposition.attached_pic
+        cover.stream, cover.pts, cover.dts, cover.time_base = picture, 0, 0, Fraction(1)
+        out.mux(cover)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream]
+                out.mux(packet)
+    for each in (path, upscale(path, output=tmp_path / name).output):
+        last = probe(each).streams[-1]
+        assert (last.type, last.codec, last.disposition) == ("video", "mjpeg", ("attached_pic",))
+        assert packets(each, "video")[-1][0][1] == bytes(cover)
 
 
 # ---- how it is done ----------------------------------------------------------------------------------------------
@@ -412,13 +435,16 @@ def test_a_file_that_is_cut_short_gives_what_it_holds_and_a_warning(clip: Clip, 
 def test_a_pause_stands_still_and_can_be_cancelled(clip: Clip, tmp_path: Path) -> None:
     pause, cancel = threading.Event(), threading.Event()
     pause.set()
-    threading.Timer(0.3, pause.clear).start()
+    timers = [threading.Timer(0.3, pause.clear), threading.Timer(0.2, cancel.set)]
+    timers[0].start()
     begun = time.monotonic()
     upscale(clip("a.mp4"), pause=pause, cancel=cancel)
     assert time.monotonic() - begun >= 0.3
     pause.set()
-    threading.Timer(0.2, cancel.set).start()
+    timers[1].start()
     fails(Cancelled, "cancelled", tmp_path, path=clip("b.mp4"), pause=pause, cancel=cancel)
+    for timer in timers:
+        timer.join()
 
 
 def test_a_failed_check_keeps_the_file_under_another_name(

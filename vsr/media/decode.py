@@ -81,6 +81,10 @@ class Decoder:
         self._items.close()
         self._close()
 
+    def attached_picture(self, stream: Stream) -> bytes | None:
+        """The file of a cover (an input stream with that disposition); to be asked before iterating."""
+        return next((bytes(p) for p in self._pending if isinstance(p, av.Packet) and p.stream is stream), None)
+
     def __iter__(self) -> Generator[Frame | av.Packet]:
         while self._pending:
             yield from self._finish(self._pending.popleft())

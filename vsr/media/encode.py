@@ -26,6 +26,7 @@ from vsr.media.pixels import EXACT, FULL_RANGE, Layout, views
 from vsr.media.probe import CHROMA_LOCATIONS, codec_name
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
+_COVERS = {"mjpeg": "jpg", "png": "png"}
 # What belongs to the source's container or its coding, not to its content.
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
 _STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
@@ -146,7 +147,14 @@ class Encoder:
         if stream.type == "data" and codec == "bin_data" and source.container.chapters():
             return  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
         copied = stream.type in ("audio", "subtitle", "attachment")
-        copied |= bool(stream.type == "video" and stream.disposition & Disposition.attached_pic)
+        if stream.type == "video" and stream.disposition & Disposition.attached_pic:
+            cover = source.attached_picture(stream)
+            if cover is not None and codec in _COVERS and self._container.format.name == "matroska":
+                # Matroska keeps covers as attachments, and knows them by this name.
+                extension = _COVERS[codec]
+                self._container.add_attachment(f"cover.{extension}", f"image/{codec.removeprefix('m')}", cover)
+                return
+            copied = True
         if not copied or not _holds(self._container.format.name, stream):
             what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
             self.warnings.append(("dropped_stream", f"{source.path}: {what} is left out"))
