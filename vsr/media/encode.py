@@ -90,6 +90,7 @@ class Encoder:
         # Grey goes into an encoder without grey as planes of neutral chroma.
         self._layout = Layout(layout.chroma, source.layout.bits) if source.layout.chroma is None else source.layout
         self._pix_fmt = pix_fmt
+        self._sites = CHROMA_LOCATIONS.get(info.color.chroma_location) if layout.chroma == source.layout.chroma else None
         self._reformatter = VideoReformatter()
 
         options = {"avoid_negative_ts": "disabled"}
@@ -104,14 +105,7 @@ class Encoder:
         try:
             for stream in source.container.streams:
                 if stream is source.stream:
-                    self._stream = self._add_video(source, encoder)
-                    sites = info.color.chroma_location if layout.chroma == source.layout.chroma else 0
-                    located = {"chroma_sample_location": CHROMA_LOCATIONS[sites]} if sites else {}
-                    try:
-                        open_context(self._stream.codec_context, settings, located)
-                    except av.error.FFmpegError as error:
-                        picture = f"a picture of {width}x{height} ({pix_fmt})"
-                        raise OutputError(f"{self.target}: {settings.codec} cannot encode {picture}") from error
+                    self._stream = self._add_video(source, encoder, settings)
                 else:
                     self._add_copy(source, stream)
             self._container.metadata.update(_content_tags(source.container.metadata))
@@ -120,8 +114,8 @@ class Encoder:
             self._container.close()
             raise
 
-    def _add_video(self, source: Decoder, encoder: Codec) -> Any:
-        """The stream for the upscaled frames, with all that the source says of its own; its encoder is not open yet."""
+    def _add_video(self, source: Decoder, encoder: Codec, settings: EncoderSettings) -> Any:
+        """The stream for the upscaled frames, its encoder open, with all that the source says of its own."""
         info, container = source.info, self._container.format.name
         stream: Any = self._container.add_stream(encoder.name, rate=info.rate or Fraction(25))
         context = stream.codec_context
@@ -136,6 +130,11 @@ class Encoder:
         context.sample_aspect_ratio = info.sample_aspect or 0
         context.color_range, context.colorspace = info.color.range, info.color.space
         context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
+        try:
+            open_context(context, settings, {"chroma_sample_location": self._sites} if self._sites else {})
+        except av.error.FFmpegError as error:
+            picture = f"a picture of {context.width}x{context.height} ({self._pix_fmt})"
+            raise OutputError(f"{self.target}: {settings.codec} cannot encode {picture}") from error
         stream.set_display_matrix(source.display_matrix)
         stream.metadata.update(_content_tags(source.stream.metadata))
         stream.disposition = source.stream.disposition
