@@ -90,7 +90,8 @@ class Encoder:
         # Grey goes into an encoder without grey as planes of neutral chroma.
         self._layout = Layout(layout.chroma, source.layout.bits) if source.layout.chroma is None else source.layout
         self._pix_fmt = pix_fmt
-        self._sites = CHROMA_LOCATIONS.get(info.color.chroma_location) if layout.chroma == source.layout.chroma else None
+        same_sites = layout.chroma == source.layout.chroma
+        self._sites = CHROMA_LOCATIONS.get(info.color.chroma_location) if same_sites else None
         self._reformatter = VideoReformatter()
 
         options = {"avoid_negative_ts": "disabled"}
