@@ -53,7 +53,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     rng = np.random.default_rng(recipe.seed)
     net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
     if recipe.start:
-        _take_trunk(net, out / f"{recipe.start}.safetensors")
+        _go_on_from(net, out / f"{recipe.start}.safetensors")
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale).to(device)
     average.load_state_dict(net.state_dict())
@@ -122,12 +122,14 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     return path
 
 
-def _take_trunk(net: FSRCNN, path: Path) -> None:
+def _go_on_from(net: FSRCNN, path: Path) -> None:
+    """Take the trunk of finished weights, and the deconvolution where it is of the same scale."""
     if not path.is_file():
         raise UsageError(f"the recipe starts from '{path}', which does not exist; train '{path.stem}' first")
-    state = FSRCNN.from_weights(load_file(path)).state_dict()
-    trunk = {key: value for key, value in state.items() if not key.startswith("deconvolution")}
-    net.load_state_dict(trunk, strict=False)
+    done = FSRCNN.from_weights(load_file(path))
+    keep = {key: value for key, value in done.state_dict().items()
+            if done.scale == net.scale or not key.startswith("deconvolution")}
+    net.load_state_dict(keep, strict=False)
 
 
 def _matrices(net: FSRCNN, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
