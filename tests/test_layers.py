@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_threads_are_made_in_prefetch_alone() -> None:
 def loaded_after(code: str, cwd: Path) -> set[str]:
     """The top-level modules that are loaded once ``code`` has run in a fresh interpreter."""
     script = f"{code}\nimport sys; print('loaded:', *{{name.partition('.')[0] for name in sys.modules}})"
-    run = subprocess.run([sys.executable, "-c", script], cwd=cwd, check=True, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", script], cwd=cwd, check=True, capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
     return set(run.stdout.rpartition("loaded:")[2].split())
 
 
@@ -70,3 +72,8 @@ def test_a_file_job_on_the_cpu_engine_never_loads_torch(tmp_path: Path) -> None:
             f"'-o', {str(tmp_path / 'out.mkv')!r}, '--engine', 'cpu', '--codec', 'ffv1']) == 0")
     loaded = loaded_after(code, tmp_path)
     assert "halide" in loaded and "torch" not in loaded
+
+
+def test_the_public_api_is_there_and_lazy(tmp_path: Path) -> None:
+    loaded = loaded_after("import vsr; assert all(getattr(vsr, name) for name in vsr.__all__)", tmp_path)
+    assert {"av", "numpy"} <= loaded and not loaded & {"torch", "PySide6"}

@@ -1,3 +1,37 @@
-"""VSR: real-time video super-resolution."""
+"""VSR: real-time video super-resolution. What is named here is the public API; each name is imported when it is used.
+
+>>> done = vsr.run(vsr.Job(Path("clip.mp4"), scale=2))
+>>> big = vsr.open_engine("fsrcnn-s", scale=2).upscale(luma)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
+
+if TYPE_CHECKING:
+    from vsr.engines import Engine, open_engine
+    from vsr.frame import Frame, VideoInfo
+    from vsr.media.probe import MediaInfo, probe
+    from vsr.models.catalogue import catalogue
+    from vsr.pipeline import Done, Failed, Job, Progress, Started, Warned, run
 
 __version__ = "0.1.0"
+__all__ = [
+    "Cancelled", "CheckError", "Done", "Engine", "EngineError", "Failed", "Frame", "InputError", "Job", "MediaInfo",
+    "OutputError", "Progress", "Started", "UsageError", "VideoInfo", "VsrError", "Warned", "catalogue", "open_engine",
+    "probe", "run",
+]
+
+_HOMES = {
+    "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"),
+    "vsr.media.probe": ("MediaInfo", "probe"), "vsr.models.catalogue": ("catalogue",),
+    "vsr.pipeline": ("Done", "Failed", "Job", "Progress", "Started", "Warned", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'vsr' has no attribute '{name}'")
