@@ -43,11 +43,6 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
-
     commit = _commit()
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
@@ -87,6 +82,10 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     validation = list(twins(held_out, recipe.scale, (1.0,)))
     say(f"{recipe.name}: {len(training)} pictures, {patches.high.size / 1e6:.0f} million pixels, on {device}")
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
     mean_loss, saved, begun, first = 0.0, time.monotonic(), time.monotonic() - seconds, iteration
     while iteration < recipe.iterations:
         decay = 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
