@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -414,6 +416,29 @@ def test_a_part_file_without_a_commit_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("owner", "step"), [(Path, "touch"), (os, "replace"), (Path, "unlink")])
+@pytest.mark.parametrize("acts", [False, True])
+def test_a_part_file_that_is_interrupted_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, acts: bool
+) -> None:
+    original = getattr(owner, step)
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        monkeypatch.undo()  # once only
+        if acts:
+            original(*args, **options)
+        raise KeyboardInterrupt
+
+    part = PartFile(tmp_path / "a.mp4", overwrite=False)
+    monkeypatch.setattr(owner, step, interrupted)
+    with pytest.raises(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        stack.push(part)
+        part.create()
+        if step == "replace":
+            part.commit()
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_an_existing_file_is_never_touched_unless_asked(tmp_path: Path, late: bool) -> None:
     target = tmp_path / "a.mp4"
@@ -435,6 +460,11 @@ def test_a_very_long_name_has_a_part_file_too(tmp_path: Path) -> None:
     with PartFile(target, overwrite=False) as part:
         part.commit()
     assert target.exists()
+
+
+def test_a_name_that_is_too_long_is_said_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="too long"):
+        PartFile(tmp_path / ("x" * 300 + ".mkv"), overwrite=True)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:

@@ -498,6 +498,31 @@ def test_the_check_sees_what_is_missing_or_moved(clip: Clip) -> None:
     assert wrong() == {"rotation_degrees", "color_space"}
 
 
+def test_a_file_that_cannot_be_decoded_again_fails_the_check(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> list[Check]:
+        raise av.error.InvalidDataError(1, "bad bytes")
+
+    monkeypatch.setattr(vsr.pipeline, "verify", fail)
+    with pytest.raises(CheckError, match="bad bytes"):
+        upscale(clip("a.mp4"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "a_x2.failed-check.mp4"]
+
+
+def test_a_name_too_long_for_the_output_is_refused(clip: Clip, tmp_path: Path) -> None:
+    path = clip("x" * 250 + ".mp4")
+    fails(OutputError, "too long", tmp_path, path=path)
+
+
+def test_tags_of_the_source_s_container_are_left_behind_in_capitals_too(clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mkv", metadata={"MAJOR_BRAND": "isom", "ARTIST": "someone"})
+    with av.open(str(path)) as container:
+        assert container.metadata["MAJOR_BRAND"] == "isom"
+    with av.open(str(upscale(path).output)) as container:
+        assert set(container.metadata) == {"ARTIST", "ENCODER"}
+
+
 # ---- real clips --------------------------------------------------------------------------------------------------
 
 

@@ -78,6 +78,8 @@ def test_only_the_deconvolution_moves_on_a_frozen_trunk(pictures: Path, tmp_path
     for ours, theirs in zip((first.feature, first.shrink, *first.mapping, first.expand),
                             (second.feature, second.shrink, *second.mapping, second.expand), strict=True):
         assert np.array_equal(ours.weight, theirs.weight) and np.array_equal(ours.slope, theirs.slope)
+    cards = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in ("tiny_x3", "tiny_x2")}
+    assert cards["tiny_x2"]["before"] == [cards["tiny_x3"]["recipe"]] and cards["tiny_x3"]["before"] == []
     assert np.abs(second.deconvolution).max() > 0.005  # from 0.001 it has moved
 
 

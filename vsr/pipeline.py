@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -172,7 +173,7 @@ def output_path(job: Job) -> Path:
     The extension is the input's where that container holds the codec, else ``.mkv``. Raises ``UsageError`` for an
     extension or codec that VSR does not know.
     """
-    if job.output is not None and not job.output.is_dir():
+    if job.output is not None and not os.path.isdir(job.output):
         if job.output.suffix.lower() not in CONTAINERS:
             raise UsageError(f"{job.output} has no extension that VSR writes; use one of {', '.join(CONTAINERS)}")
         return job.output
@@ -242,7 +243,8 @@ def run(
                 threads=job.threads,
             )
         )
-        stack.enter_context(part)
+        stack.push(part)  # before there is a file: an interrupt may come between any two steps
+        part.create()
         size = info.width * job.scale, info.height * job.scale
         container = CONTAINERS[target.suffix.lower()]
         encoder = stack.enter_context(Encoder(part.path, container, source, *size, job.settings, target))
@@ -308,7 +310,7 @@ def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[Event]
 def _checked(part: PartFile, encoder: Encoder, info: VideoInfo) -> tuple[Check, ...]:
     try:
         checks = tuple(verify(part.path, encoder.written, info))
-    except InputError as error:
+    except (InputError, av.error.FFmpegError) as error:
         checks = (Check("readable", False, True, str(error)),)
     if failed := [c for c in checks if not c.ok]:
         kept = part.target.with_name(f"{part.target.stem}.failed-check{part.target.suffix}")
@@ -319,7 +321,7 @@ def _checked(part: PartFile, encoder: Encoder, info: VideoInfo) -> tuple[Check, 
 
 
 def _same_file(a: Path, b: Path) -> bool:
-    return a.exists() and b.exists() and a.samefile(b)
+    return os.path.exists(a) and os.path.exists(b) and a.samefile(b)
 
 
 def _estimated_frames(source: Decoder) -> int | None:

@@ -242,7 +242,9 @@ class Encoder:
 
 
 def _content_tags(tags: dict[str, str]) -> dict[str, str]:
-    return {k: v for k, v in tags.items() if k not in _STALE_TAGS and not k.upper().startswith(_STALE_PREFIXES)}
+    """The tags to carry over; Matroska and WebM have the names in capitals."""
+    stale = {k for k in tags if k.lower() in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
+    return {k: v for k, v in tags.items() if k not in stale}
 
 
 def _holds(container: str, stream: Stream) -> bool:

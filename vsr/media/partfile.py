@@ -15,34 +15,55 @@ _STEM = 40  # characters of the target's name in the temporary one: long names m
 class PartFile:
     """A temporary file beside ``target`` with its extension: write to ``path``, then ``commit()`` or ``keep_as()``.
 
-    Leaving the ``with`` block without either removes it. Raises ``OutputError`` at once where ``target`` exists and
-    ``overwrite`` is false (which is ensured again, without a race, on commit), on entering where the folder cannot be
-    written to.
+    Leaving the ``with`` block without either removes it. Raises ``OutputError`` at once where ``target`` cannot be a
+    name, or exists and ``overwrite`` is false (which is ensured again, without a race, on commit), on entering where
+    the folder cannot be written to.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
         self.overwrite = overwrite
         self.path = target.with_name(f".{target.stem[:_STEM]}.{os.getpid()}.part{target.suffix}")
-        if target.is_dir():
+        self._ours = False
+        if os.path.isdir(target):
             raise OutputError(f"{target} is a folder; name a file")
-        if not overwrite and os.path.lexists(target):
+        try:
+            exists = bool(os.lstat(target))
+        except (FileNotFoundError, NotADirectoryError):
+            exists = False
+        except OSError as error:  # too long a name
+            raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+        if exists and not overwrite:
             raise self._exists()
 
     def __enter__(self) -> PartFile:
+        self.create()
+        return self
+
+    def create(self) -> None:
+        """Make the temporary file; for who has arranged for ``__exit__`` before, so that no interrupt comes between."""
+        self._ours = True
         try:
             self.path.touch(exist_ok=False)
-        except FileExistsError:
-            raise OutputError(f"{self.target} is being written by another job") from None
         except OSError as error:
+            self._ours = False
+            if isinstance(error, FileExistsError):
+                raise OutputError(f"{self.target} is being written by another job") from None
             raise OutputError(f"{self.target.parent} cannot be written to: {error.strerror}") from error
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._remove()
+        except KeyboardInterrupt:  # an impatient Ctrl-C while a cancelled job tidies up
+            self._remove()
+            raise
+
+    def _remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+            if self._ours:
+                self.path.unlink()
 
     def commit(self) -> None:
         """Give the file its name."""
@@ -55,9 +76,11 @@ class PartFile:
             os.replace(self.path, self.target)
         except FileExistsError:
             raise self._exists() from None
-        except OSError as error:
+        except BaseException as error:
             if reserved:
-                self.target.unlink()
+                self.target.unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
             raise OutputError(f"{self.target} cannot be written: {error.strerror}") from error
 
     def keep_as(self, path: Path) -> None:

@@ -60,20 +60,20 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
 
     checkpoint = out / f"{recipe.name}.checkpoint"
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=False)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         if state["recipe"] != dataclasses.asdict(recipe):
             raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         rng.bit_generator.state = state["rng"]
-        iteration, seconds, log = state["iteration"], state["seconds"], state["log"]
+        iteration, seconds, log, commit = (state[key] for key in ("iteration", "seconds", "log", "commit"))
         say(f"{recipe.name}: continues at iteration {iteration}")
 
     def save_checkpoint() -> None:
         state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "average": average.state_dict(),
                  "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state, "iteration": iteration,
-                 "seconds": seconds, "log": log}
+                 "seconds": seconds, "log": log, "commit": commit}
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
@@ -155,7 +155,8 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
                commit: str) -> None:
     """The card of a weight file, beside it: what made it, and its scores on the test sets that ``data`` has.
 
-    Weights of the same model and scale that other recipes left in the same folder are named with their scores.
+    ``before`` holds the recipes that it went on from, the last first; ``others`` the scores of the same model and
+    scale by other recipes whose cards are in the same folder.
     """
     weights = load_file(path)
     measured = {}
@@ -164,9 +165,13 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
             result = evaluate(data / "test" / folder, recipe.model, recipe.scale, network(weights))
             measured[folder] = result.average.to_json(timed=False)
     rivals = sorted(set(path.parent.glob(f"{recipe.model}_x{recipe.scale}*.json")) - {path.with_suffix(".json")})
+    before: list[dict[str, Any]] = []
+    if recipe.start:
+        start = json.loads((path.parent / f"{recipe.start}.json").read_text("utf-8"))
+        before = [start["recipe"], *start["before"]]
     card: dict[str, Any] = {
         "model": recipe.model, "scale": recipe.scale, "network": f"FSRCNN({recipe.d},{recipe.s},{recipe.m})",
-        "parameters": weights.parameters, "recipe": dataclasses.asdict(recipe), "pictures": pictures,
+        "parameters": weights.parameters, "recipe": dataclasses.asdict(recipe), "before": before, "pictures": pictures,
         "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
         "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": measured,
         "others": {other.stem: json.loads(other.read_text("utf-8"))["scores"] for other in rivals},
