@@ -22,7 +22,7 @@ from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check, verify
-from vsr.models.catalogue import SCALES, catalogue, load_file
+from vsr.models.catalogue import SCALES, find, load_file
 from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
@@ -194,11 +194,7 @@ def check_job(job: Job) -> None:
         if (made_for := load_file(job.weights).scale) != job.scale:
             raise UsageError(f"{job.weights} is for scale {made_for}, not {job.scale}")
     else:
-        entries = catalogue()
-        if job.model not in entries:
-            raise UsageError(f"unknown model '{job.model}'; there are: {', '.join(entries)}")
-        if job.scale not in entries[job.model].scales:
-            raise UsageError(f"model '{job.model}' has no scale {job.scale}")
+        find(job.model, job.scale)
     engine_choice(job.engine, job.precision)
     job.settings.check(CONTAINERS[output_path(job).suffix.lower()])
 

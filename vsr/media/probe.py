@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -148,6 +149,8 @@ def _open(path: Path) -> av.container.InputContainer:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a video file")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path} is not a file")
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty")
         # "file:" keeps a name like "a:b.mp4" from being taken for a protocol. Text in odd encodings survives a copy.

@@ -28,6 +28,12 @@ class Layer:
     bias: np.ndarray
     slope: np.ndarray
 
+    def check(self, what: str, out: int, into: int, side: int) -> None:
+        """Raise ValueError unless the arrays are those of a convolution of that shape."""
+        check_array(f"{what}.weight", self.weight, (out, into, side, side))
+        check_array(f"{what}.bias", self.bias, (out,))
+        check_array(f"{what}.slope", self.slope, (out,))
+
 
 @dataclass(frozen=True)
 class FsrcnnWeights:
@@ -36,6 +42,7 @@ class FsrcnnWeights:
     The network reads luma codes divided by 255 (16 to 235 of 255) and writes the same.
     ``mapping`` holds the m 3x3 layers. ``deconvolution`` is (d, 9, 9), with stride ``scale``; output pixel ``n·y + a``
     takes tap ``k`` from input pixel ``i`` where ``n·i + k - padding == n·y + a``.
+    Raises ValueError for arrays that do not fit together, and for numbers that are not finite.
     """
 
     name: str
@@ -47,6 +54,17 @@ class FsrcnnWeights:
     expand: Layer
     deconvolution: np.ndarray
     bias: float
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES or not 0 <= self.padding < DECONVOLUTION:
+            raise ValueError(f"scale {self.scale} with padding {self.padding} is no FSRCNN")
+        self.feature.check("feature", self.d, 1, 5)
+        self.shrink.check("shrink", self.s, self.d, 1)
+        for i, layer in enumerate(self.mapping):
+            layer.check(f"mapping.{i}", self.s, self.s, 3)
+        self.expand.check("expand", self.d, self.s, 1)
+        check_array("deconvolution.weight", self.deconvolution, (self.d, DECONVOLUTION, DECONVOLUTION))
+        check_array("deconvolution.bias", np.array(self.bias, np.float32), ())
 
     @property
     def d(self) -> int:
@@ -113,6 +131,14 @@ SUMMARIES = {
 }
 
 
+def check_array(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless ``array`` is float32, finite, of ``shape`` and not empty."""
+    if array.dtype != np.float32 or array.shape != shape or 0 in shape:
+        raise ValueError(f"{what} is {array.dtype} {array.shape}, not float32 {shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} holds numbers that are not finite")
+
+
 def assets_dir() -> Path:
     """The folder of shipped files: inside the installed package, or beside it in a source checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -131,14 +157,21 @@ def catalogue() -> dict[str, Entry]:
     return entries
 
 
-def load(name: str, scale: int) -> FsrcnnWeights:
-    """The shipped weights of a model at a scale. Raises UsageError for a name or scale that there is not."""
+def find(name: str, scale: int) -> Entry:
+    """The entry of a model that has this scale. Raises UsageError where there is none."""
     entries = catalogue()
     if name not in entries:
         raise UsageError(f"unknown model '{name}'; there are: {', '.join(entries)}")
-    entry = entries[name]
-    if scale not in entry.files:
-        raise UsageError(f"model '{name}' has no scale {scale}; it has {', '.join(map(str, entry.scales))}")
+    if scale not in entries[name].scales:
+        raise UsageError(f"model '{name}' has no scale {scale}; it has {', '.join(map(str, entries[name].scales))}")
+    return entries[name]
+
+
+def load(name: str, scale: int) -> FsrcnnWeights:
+    """The shipped weights of a model at a scale. Raises UsageError for a name or scale that there is not."""
+    entry = find(name, scale)
+    if not entry.files:
+        raise UsageError(f"model '{name}' has no weights")
     return load_file(entry.files[scale])
 
 
@@ -147,6 +180,8 @@ def load_file(path: Path | str) -> FsrcnnWeights:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no weight file '{path}'")
     try:
         with safe_open(path, "np") as file:
             meta = file.metadata() or {}
@@ -167,6 +202,8 @@ def load_file(path: Path | str) -> FsrcnnWeights:
             deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]))
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only weights written by 'vsr train' can be read") from None
+    except (ValueError, IndexError) as error:
+        raise UsageError(f"weights '{path}' are malformed: {error}") from None
 
 
 def save_file(path: Path | str, weights: FsrcnnWeights) -> None:

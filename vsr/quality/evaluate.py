@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsr.errors import InputError, UsageError
-from vsr.models.catalogue import SCALES, FsrcnnWeights, load, load_file
+from vsr.models.catalogue import FsrcnnWeights, find, load, load_file
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes ->
 
 @dataclass(frozen=True)
 class Score:
-    """One picture's (or the average's) scores; PSNR in dB, seconds for the model alone, luma in memory to memory."""
+    """One picture's (or the average's) scores: PSNR in dB, infinite (null in JSON) for equal pictures; SSIM; seconds of
+    the model alone, luma in memory to memory."""
 
     name: str
     psnr: float
@@ -32,7 +33,8 @@ class Score:
     seconds: float
 
     def to_json(self, timed: bool) -> dict[str, Any]:
-        four = {key: round(getattr(self, key), 4) for key in ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")}
+        four = {key: round(value, 4) if np.isfinite(value := getattr(self, key)) else None
+                for key in ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")}
         return four | ({"seconds": round(self.seconds, 5)} if timed else {})
 
 
@@ -102,9 +104,10 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None,
 
     ``model`` is a name of the catalogue or a weight file. Raises UsageError for an unknown model, scale or engine.
     """
-    weights = load_file(model) if isinstance(model, Path) else None if model == "bicubic" else load(model, scale)
-    if scale not in SCALES:
-        raise UsageError(f"scale {scale} is not one of {', '.join(map(str, SCALES))}")
+    if isinstance(model, Path):
+        weights: FsrcnnWeights | None = load_file(model)
+    else:
+        weights = load(model, scale) if find(model, scale).files else None
     if weights and weights.scale != scale:
         raise UsageError(f"the weights in {model} are for scale {weights.scale}, not {scale}")
     name = weights.name if weights else str(model)
