@@ -118,6 +118,11 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["upscale", "{clip}", "--weights", "{text}"], 2, "text.mp4"),
     (["upscale", "{tmp}/missing.mp4"], 3, "missing.mp4"),
     (["upscale", "{text}"], 3, "text.mp4"),
+    (["upscale", "{text}", "-o", "{tmp}/new/folder/"], 3, "text.mp4"),
+    (["upscale", "{tmp}/" + "n" * 300 + ".mp4", "-o", "{tmp}/new.mp4"], 3, "nnn"),
+    (["upscale", "{clip}", "-o", "{tmp}/" + "n" * 300 + ".mp4"], 4, "nnn"),
+    (["upscale", "{clip}", "--weights", "{folder}"], 2, "hollow"),
+    (["upscale", "{clip}", "--weights", "{text}", "--model", "bicubic"], 2, "--weights"),
     (["upscale", "{empty}"], 3, "empty.mp4"),
     (["upscale", "{folder}"], 3, "hollow"),
     (["upscale", "{sound}"], 3, "sound.m4a"),
@@ -129,6 +134,7 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["evaluate", "--data", "{folder}"], 3, "hollow"),
     (["evaluate", "--data", "{folder}", "--model", "nonesuch"], 2, "nonesuch"),
     (["evaluate", "--data", "{folder}", "-s", "7"], 2, "7"),
+    (["evaluate", "--data", "{folder}", "--precision", "fp32"], 2, "--engine"),
     (["train", "nonesuch"], 2, "nonesuch"),
     (["train", "fsrcnn-s_x3", "--data", "{folder}", "--out", "{tmp}/runs"], 3, "hollow"),
 ])
@@ -153,7 +159,7 @@ def test_bad_input_gets_one_line_and_its_status(arguments: list[str], status: in
     assert printed.out == "" or arguments[0] == "train"
     assert words in printed.err and len(printed.err.splitlines()) == 1 and "Traceback" not in printed.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "new").exists()
 
 
 def test_all_inputs_are_tried_and_the_first_failure_is_the_status(tmp_path: Path, clip: Clip,
@@ -167,6 +173,24 @@ def test_all_inputs_are_tried_and_the_first_failure_is_the_status(tmp_path: Path
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 2
     assert [line.startswith("vsr: ") for line in printed.err.splitlines()] == [True, True]
+
+
+def test_an_input_never_becomes_another_ones_output(tmp_path: Path, clip: Clip,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        clip(name).rename(folder / name)
+    assert main(["upscale", str(folder), "--model", "bicubic"]) == 0
+    for junk in (".a.123.part.mp4", "._a.mp4", "c.failed-check.mp4"):
+        (folder / junk).write_bytes(b"junk")
+    capsys.readouterr()
+    assert main(["upscale", str(folder), "--model", "bicubic", "--overwrite"]) == 0
+    assert sorted(p.name for p in folder.iterdir() if "_x2" in p.name) == ["a_x2.mp4", "b_x2.mp4"]
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    before = (folder / "a_x2.mp4").read_bytes()
+    assert main(["upscale", str(folder / "a.mp4"), str(folder / "a_x2.mp4"), "--overwrite"]) == 2
+    assert (folder / "a_x2.mp4").read_bytes() == before and not (folder / "a_x2_x2.mp4").exists()
 
 
 def test_names_that_would_collide_are_refused(tmp_path: Path, clip: Clip) -> None:
@@ -196,7 +220,7 @@ def test_own_weights(tmp_path: Path, clip: Clip) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")])
 def test_an_interrupt_leaves_nothing_behind(kind: signal.Signals, tmp_path: Path, clip: Clip) -> None:
     source = clip("long.mp4", size=(320, 240), pts=range(0, 2000 * 512, 512))
     run = subprocess.Popen([sys.executable, "-m", "vsr", "upscale", str(source), "--progress", "json", "-s", "4"],
@@ -271,6 +295,22 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert run.wait(60) == 0
     assert run.stderr.read() == b""
     run.stderr.close()
+
+
+def test_work_goes_on_when_nobody_reads(tmp_path: Path, clip: Clip) -> None:
+    """A closed pipe and a name that the terminal cannot show: the jobs are done and the status says so."""
+    sources = [clip("a.mp4"), clip("é映.mp4")]
+    for number, kind in enumerate(("json", "auto")):
+        out = tmp_path / f"out{number}"
+        run = subprocess.Popen([sys.executable, "-m", "vsr", "upscale", *map(str, sources), "-o", f"{out}/", "--model",
+                                "bicubic", "--progress", kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONIOENCODING": "ascii"})
+        assert run.stdout and run.stderr
+        run.stdout.close()
+        assert run.wait(60) == 0
+        assert run.stderr.read() == b""
+        run.stderr.close()
+        assert sorted(path.name for path in out.iterdir()) == ["a_x2.mp4", "é映_x2.mp4"]
 
 
 def test_debug_shows_a_traceback(tmp_path: Path) -> None:

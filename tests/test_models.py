@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save_file as save_tensors
 
 from vsr.errors import UsageError
@@ -103,11 +105,36 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("spoil", [
+    {"scale": 5}, {"padding": 50}, {"bias": float("nan")}, {"deconvolution": np.zeros((8, 5, 5), np.float32)},
+    {"deconvolution": np.full((8, 9, 9), np.inf, np.float32)}, {"deconvolution": np.zeros((8, 9, 9))},
+    {"shrink": random_weights(6, 4, 0, 2).shrink}, {"mapping": random_weights(8, 3, 1, 2).mapping},
+    {"feature": random_weights(9, 4, 0, 2).feature}])
+def test_arrays_that_do_not_fit_are_refused(spoil: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        replace(random_weights(8, 4, 1, 2), **spoil)
+
+
+def test_malformed_metadata_is_a_usage_error(tmp_path: Path) -> None:
+    save_file(tmp_path / "good.safetensors", random_weights(8, 4, 1, 2))
+    with safe_open(tmp_path / "good.safetensors", "np") as file:
+        meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    for change in ({"scale": "zwei"}, {"padding": "50"}, {"m": "-1"}):
+        save_tensors(tensors, tmp_path / "bad.safetensors", meta | change)
+        with pytest.raises(UsageError, match="bad"):
+            load_file(tmp_path / "bad.safetensors")
+    save_tensors(tensors | {"deconvolution.bias": np.zeros(0, np.float32)}, tmp_path / "bad.safetensors", meta)
+    with pytest.raises(UsageError, match="malformed"):
+        load_file(tmp_path / "bad.safetensors")
+
+
 def test_unknown_models_and_scales_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="nonesuch"):
         load("nonesuch", 2)
     with pytest.raises(UsageError, match="scale 5"):
         load("fsrcnn-s", 5)
+    with pytest.raises(UsageError, match="no weights"):
+        load("bicubic", 2)
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -78,7 +78,8 @@ def test_evaluation_of_a_folder(tmp_path: Path) -> None:
     assert [image["name"] for image in made["images"]] == ["a.png", "b.png"]
     assert made["average"]["psnr"] == pytest.approx(np.mean([image["psnr"] for image in made["images"]]), abs=1e-3)
     assert set(made["average"]) == {"psnr", "ssim", "bicubic_psnr", "bicubic_ssim", "seconds"}
-    json.dumps(made)
+    cv2.imwrite(str(tmp_path / "flat.png"), np.full((40, 40), 100, np.uint8))
+    json.dumps(evaluate(tmp_path, "bicubic", 2, lambda low: imresize(low, 2)).to_json(), allow_nan=False)
 
 
 def test_an_engine_measures_as_its_float_network(tmp_path: Path) -> None:

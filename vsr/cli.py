@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import io
 import json
 import os
 import signal
@@ -51,9 +52,13 @@ def parser() -> Parser:
     sub = command("upscale", run_upscale, "upscale video files")
     sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="video files, or folders of them")
     sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
-    add_model_options(sub)
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
-    add_engine_options(sub)
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
+    sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
+    sub.add_argument("--precision", default="auto", help="auto (default), fp32")
+    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
     sub.add_argument("--codec", help="h264 (default), hevc, av1, vp9, ffv1, …")
     sub.add_argument("--crf", type=float, metavar="N", help="quality: lower is better and larger")
     sub.add_argument("--preset", help="the encoder's speed, in x264's names: ultrafast … veryslow")
@@ -73,9 +78,10 @@ def parser() -> Parser:
 
     sub = command("evaluate", run_evaluate, "PSNR and SSIM on a folder of pictures, beside bicubic")
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder of pictures")
-    sub.add_argument("--model", action="append", metavar="M", help="may be given several times")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", action="append", metavar="M", help="may be given several times")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train'")
     sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
-    sub.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train'")
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
     sub.add_argument("--time", action="store_true", help="add seconds per picture")
@@ -94,17 +100,6 @@ def parser() -> Parser:
     return top
 
 
-def add_model_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
-    sub.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
-
-
-def add_engine_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
-    sub.add_argument("--precision", default="auto", help="auto (default), fp32")
-    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
-
-
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -119,16 +114,15 @@ def run_upscale(args: argparse.Namespace) -> int:
     """Every input is tried; the status is that of the first that failed."""
     from vsr.pipeline import run
 
-    work = jobs_of(args)
     show = PROGRESS[progress_kind(args.progress)]()
     status = 0
     with signals_cancel() as cancel:
-        for path, job in work:
+        for path, job in jobs_of(args):
             try:
                 if isinstance(job, VsrError):
                     raise job
-                make_folder(job.output)
-                run(job, on_event=show.event, cancel=cancel)
+                with made_folder(job.output):
+                    run(job, on_event=show.event, cancel=cancel)
             except Exception as raised:
                 if args.debug:
                     raise
@@ -156,14 +150,16 @@ def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
             raise UsageError(f"encoder option '{option}' is not K=V")
         options.append((key, value))
     files: list[tuple[Path, InputError | None]] = []
+    listed: set[Path] = set()
     for path in args.inputs:
         inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+        if os.path.isdir(path):  # not path.is_dir(), which raises for a name that is too long
+            inside = sorted(p for p in path.iterdir() if is_video(p))
+            listed |= set(inside)
         files += [(p, None) for p in inside] or [(path, InputError(f"no video file in folder {path}"))]
 
-    output = Path(args.output) if args.output else None
-    into_folder = output is not None and (output.is_dir() or args.output.endswith(("/", os.sep)))
+    output = Path(args.output) if args.output is not None else None
+    into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
     if output and len(files) > 1 and not into_folder:
         raise UsageError(f"-o {output} is one file for {len(files)} inputs; give a folder, as {output}{os.sep}")
     work: list[tuple[Path, Job | InputError]] = []
@@ -178,20 +174,44 @@ def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
         target = output_path(job)
         if output and into_folder:
             target = output / target.name
-        if target in taken:
-            raise UsageError(f"{taken[target]} and {path} would both become {target}")
-        taken[target] = path
+        place = Path(os.path.realpath(target))
+        if place in taken:
+            raise UsageError(f"{taken[place]} and {path} would both become {target}")
+        taken[place] = path
         work.append((path, replace(job, output=target)))
-    return work
+
+    # What an input of this run becomes is no input: left out of a folder's list, refused where it was named.
+    inputs: list[tuple[Path, Job | InputError]] = []
+    for path, outcome in work:
+        source = taken.get(Path(os.path.realpath(path)))
+        if source is None or source == path:
+            inputs.append((path, outcome))
+        elif path not in listed:
+            raise UsageError(f"{path} is an input, and {source} would become it; give one of them another output")
+    return inputs
 
 
-def make_folder(output: Path | None) -> None:
-    """The folder that an output goes to, made where it is missing."""
-    if output is not None:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{output.parent} cannot be made: {error.strerror}") from error
+def is_video(path: Path) -> bool:
+    """Whether a file counts in a folder: by its suffix; what is hidden or failed its self-check does not."""
+    hidden = path.name.startswith(".") or path.stem.endswith(".failed-check")
+    return not hidden and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+
+
+@contextlib.contextmanager
+def made_folder(output: Path | None) -> Iterator[None]:
+    """The folder that an output goes to, made where it is missing, and removed again where nothing came into it."""
+    folder = output.parent if output else Path()
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for place in missing:
+                place.rmdir()
 
 
 @contextlib.contextmanager
@@ -199,6 +219,8 @@ def signals_cancel() -> Iterator[threading.Event]:
     """Ctrl-C (or a termination) once sets the event; a second one interrupts at once."""
     cancel = threading.Event()
     kinds = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):  # the terminal was closed
+        kinds.append(signal.SIGHUP)
 
     def first(number: int, frame: Any) -> None:
         cancel.set()
@@ -237,7 +259,7 @@ class JsonLines(Silent):
     """One JSON object a line on stdout."""
 
     def event(self, event: Event) -> None:
-        print(json.dumps(event.to_json()), flush=True)
+        say(json.dumps(event.to_json()))
 
     def failed(self, path: Path, error: VsrError) -> None:
         from vsr.pipeline import Failed
@@ -256,7 +278,7 @@ class Plain(Silent):
             print(f"vsr: warning: {event.message}", file=sys.stderr)
         elif isinstance(event, Done):
             fps = event.frames / max(event.seconds, 1e-9)
-            print(f"{event.output}  {event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked", flush=True)
+            say(f"{event.output}  {event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked")
 
 
 class Bar(Plain):
@@ -274,7 +296,7 @@ class Bar(Plain):
             print(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
                   f"{event.engine} {event.precision}", file=sys.stderr)
             self.bar = tqdm(total=event.frames, unit=" frames", dynamic_ncols=True, leave=False,
-                            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left  {postfix}")
+                            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left{postfix}")
         elif isinstance(event, Progress):
             if self.bar.total is not None and event.frame > self.bar.total:
                 self.bar.total = event.frame
@@ -285,6 +307,10 @@ class Bar(Plain):
             if self.bar is not None:
                 self.bar.clear()
             super().event(event)
+
+    def failed(self, path: Path, error: VsrError) -> None:
+        self.close()
+        super().failed(path, error)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -362,6 +388,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     """The models one after the other: a table, CSV, or one JSON object a line for each."""
     from vsr.quality.evaluate import evaluate, model_upscale
 
+    if args.precision != "auto" and not args.engine:
+        raise UsageError("--precision is an engine's; name one with --engine")
     names = [None] if args.weights else args.model or ["fsrcnn-s"]
     tested = [model_upscale(name or args.weights, args.scale, args.engine, args.precision) for name in names]
     for number, (name, upscale) in enumerate(tested):
@@ -405,6 +433,19 @@ def run_train(args: argparse.Namespace) -> int:
 # ---- the end of it -----------------------------------------------------------------------------------------------
 
 
+def say(line: str) -> None:
+    """A line on stdout. A reader that went away, or a full disk behind stdout, does not stop the work."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        mute()
+
+
+def mute() -> None:
+    """Nobody reads stdout: what is still printed, also at exit, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def unexpected(error: Exception) -> VsrError:
     """A fault of VSR's own, as one line."""
     return VsrError(f"unexpected {type(error).__name__}: {error} (please report it, with what --debug shows)")
@@ -418,6 +459,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status: 0 done, 2 usage, 3 input, 4 output, 5 engine, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     try:
         args = parser().parse_args(arguments)
         return args.run(args)
@@ -427,9 +471,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_error(error)
         return error.exit_status
     except KeyboardInterrupt:
+        print("vsr: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: say nothing more at exit
+        mute()
         return 0
     except Exception as raised:
         if debug:

@@ -195,11 +195,14 @@ def load_file(path: Path | str) -> FsrcnnWeights:
         def layer(key: str) -> Layer:
             return Layer(tensors[f"{key}.weight"], tensors[f"{key}.bias"], tensors[f"{key}.slope"])
 
-        return FsrcnnWeights(
+        weights = FsrcnnWeights(
             name=meta["name"], scale=int(meta["scale"]), padding=int(meta["padding"]),
             feature=layer("feature"), shrink=layer("shrink"),
             mapping=tuple(layer(f"mapping.{i}") for i in range(int(meta["m"]))), expand=layer("expand"),
             deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]))
+        if [weights.d, weights.s, weights.m] != [int(meta[key]) for key in ("d", "s", "m")]:
+            raise ValueError(f"FSRCNN({weights.d},{weights.s},{weights.m}) is not what its metadata says")
+        return weights
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only weights written by 'vsr train' can be read") from None
     except (ValueError, IndexError) as error:
