@@ -165,3 +165,13 @@ def test_shipped_weights_reach_the_paper(folder: str, scale: int, data: Path) ->
 
 def test_assets_are_found() -> None:
     assert (assets_dir() / "sample.mp4").is_file()
+
+
+def test_the_readme_says_what_the_cards_say() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    for scale in SCALES:
+        card = catalogue()["fsrcnn-s"].card(scale)
+        assert card is not None
+        row = next(line for line in text.splitlines() if line.startswith(f"| ×{scale} |"))
+        for folder in ("Set5", "Set14"):
+            assert f"| **{card['scores'][folder]['psnr']:.2f}** |" in row and f"| {PUBLISHED[folder, scale]} |" in row
