@@ -305,8 +305,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     if args.precision != "auto" and not args.engine:
         raise UsageError("--precision is an engine's; name one with --engine")
-    names = [None] if args.weights else args.model or ["fsrcnn-s"]
-    tested = [model_upscale(name or args.weights, args.scale, args.engine, args.precision) for name in names]
+    models = [args.weights] if args.weights else args.model or ["fsrcnn-s"]
+    tested = [model_upscale(model, args.scale, args.engine, args.precision) for model in models]
     for number, (name, upscale) in enumerate(tested):
         result = evaluate(args.data, name, args.scale, upscale)
         rows = [*result.images, result.average]

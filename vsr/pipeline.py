@@ -22,7 +22,7 @@ from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check, verify
-from vsr.models.catalogue import SCALES, find, load_file
+from vsr.models.catalogue import find, load_file
 from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
@@ -188,11 +188,8 @@ def output_path(job: Job) -> Path:
 def check_job(job: Job) -> None:
     """Raise ``UsageError`` for anything that is wrong with ``job`` before an input is opened; ``EngineError`` where its
     engine cannot run here."""
-    if job.scale not in SCALES:
-        raise UsageError(f"scale {job.scale} is not one of {', '.join(map(str, SCALES))}")
     if job.weights is not None:
-        if (made_for := load_file(job.weights).scale) != job.scale:
-            raise UsageError(f"{job.weights} is for scale {made_for}, not {job.scale}")
+        load_file(job.weights, job.scale)
     else:
         find(job.model, job.scale)
     engine_choice(job.engine, job.precision)
@@ -230,7 +227,7 @@ def run(
         info = source.info
         engine = stack.enter_context(
             engines(
-                load_file(job.weights) if job.weights else job.model,
+                load_file(job.weights, job.scale) if job.weights else job.model,
                 job.scale,
                 bits=source.layout.bits,
                 full_range=info.color.range == FULL_RANGE,

@@ -7,6 +7,7 @@ beside it lies a card (JSON) that the training command wrote: recipe, data, iter
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,8 +176,8 @@ def load(name: str, scale: int) -> FsrcnnWeights:
     return load_file(entry.files[scale])
 
 
-def load_file(path: Path | str) -> FsrcnnWeights:
-    """Weights from a safetensors file of ours. Raises UsageError where the file is not one."""
+def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
+    """Weights from a safetensors file of ours. Raises UsageError where it is not one, or is not for ``scale``."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -202,11 +203,13 @@ def load_file(path: Path | str) -> FsrcnnWeights:
             deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]))
         if [weights.d, weights.s, weights.m] != [int(meta[key]) for key in ("d", "s", "m")]:
             raise ValueError(f"FSRCNN({weights.d},{weights.s},{weights.m}) is not what its metadata says")
-        return weights
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only weights written by 'vsr train' can be read") from None
     except (ValueError, IndexError) as error:
         raise UsageError(f"weights '{path}' are malformed: {error}") from None
+    if scale not in (None, weights.scale):
+        raise UsageError(f"weights '{path}' are for scale {weights.scale}, not {scale}")
+    return weights
 
 
 def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
@@ -223,7 +226,14 @@ def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
             "d": weights.d, "s": weights.s, "m": weights.m}
     content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()},
                    {key: str(value) for key, value in meta.items()})
-    Path(path).write_bytes(content)
+    write_whole(Path(path), content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file so that it is never seen half written."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0) -> FsrcnnWeights:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.errors import InputError, UsageError
+from vsr.errors import InputError
 from vsr.models.catalogue import FsrcnnWeights, find, load, load_file
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
@@ -105,11 +105,9 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None,
     ``model`` is a name of the catalogue or a weight file. Raises UsageError for an unknown model, scale or engine.
     """
     if isinstance(model, Path):
-        weights: FsrcnnWeights | None = load_file(model)
+        weights: FsrcnnWeights | None = load_file(model, scale)
     else:
         weights = load(model, scale) if find(model, scale).files else None
-    if weights and weights.scale != scale:
-        raise UsageError(f"the weights in {model} are for scale {weights.scale}, not {scale}")
     name = weights.name if weights else str(model)
     if engine:
         from vsr.engines import open_engine

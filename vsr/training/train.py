@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 import vsr
 from vsr.errors import OutputError, UsageError
-from vsr.models.catalogue import load_file, save_file
+from vsr.models.catalogue import load_file, save_file, write_whole
 from vsr.models.fsrcnn import FSRCNN
 from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
 from vsr.training.data import Patches, split, twins
@@ -123,8 +123,9 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
 
 def _go_on_from(net: FSRCNN, path: Path) -> None:
     """Take the trunk of finished weights, and the deconvolution where it is of the same scale."""
-    if not path.is_file():
-        raise UsageError(f"the recipe starts from '{path}', which does not exist; train '{path.stem}' first")
+    for needed in (path, path.with_suffix(".json")):
+        if not needed.is_file():
+            raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
     done = FSRCNN.from_weights(load_file(path))
     keep = {key: value for key, value in done.state_dict().items()
             if done.scale == net.scale or not key.startswith("deconvolution")}
@@ -176,7 +177,7 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
         "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": measured,
         "others": {other.stem: json.loads(other.read_text("utf-8"))["scores"] for other in rivals},
     }
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
 
 
 def _commit() -> str:
