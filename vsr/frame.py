@@ -28,7 +28,8 @@ class Frame:
 
     ``planes``: luma (H, W), then two chroma planes of (ceil(H / 2**sub_y), ceil(W / 2**sub_x)) unless grey;
     uint8, or uint16 with the code in the low ``bits`` bits. Rows may be padded (any row stride), pixels of a row are
-    contiguous. ``pts`` counts ``time_base`` units (seconds); None where the source has no timestamp.
+    contiguous. ``alpha`` is the opacity, (H, W) as luma, from 0 to 2**bits - 1; None where everything is opaque.
+    ``pts`` counts ``time_base`` units (seconds); None where the source has no timestamp.
     """
 
     planes: tuple[np.ndarray, ...]
@@ -38,12 +39,13 @@ class Frame:
     duration: int | None = None
     key: bool = False
     color: Color = field(default_factory=Color)
+    alpha: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.planes) not in (1, 3):
             raise ValueError(f"a frame has 1 or 3 planes, not {len(self.planes)}")
         dtype = np.uint8 if self.bits == 8 else np.uint16
-        for plane in self.planes:
+        for plane in self.planes if self.alpha is None else (*self.planes, self.alpha):
             if plane.ndim != 2 or plane.dtype != dtype:
                 got = f"{plane.shape} {plane.dtype}"
                 raise ValueError(f"a {self.bits}-bit plane is a 2-d {dtype.__name__} array, not {got}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from array import array
 from collections import deque
 from collections.abc import Iterator
@@ -15,34 +14,17 @@ from typing import Any
 
 import av
 from av.codec import Codec
-from av.stream import Disposition, Stream
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from vsr.errors import OutputError
 from vsr.frame import Frame
 from vsr.media.codecs import EncoderSettings, choose_format, open_context
+from vsr.media.copy import Copies, Track, content_tags
 from vsr.media.decode import Decoder
 from vsr.media.pixels import EXACT, FULL_RANGE, Layout, views
-from vsr.media.probe import CHROMA_LOCATIONS, codec_name
+from vsr.media.probe import CHROMA_LOCATIONS
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
-_COVERS = {"mjpeg": "jpg", "png": "png"}
-# What belongs to the source's container or its coding, not to its content.
-_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
-_STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
-
-
-@dataclass(slots=True)
-class Track:
-    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units."""
-
-    type: str
-    time_base: Fraction
-    packets: int = 0
-    bytes: int = 0
-    first: int | None = None
-    last: int = 0
-    last_dts: int | None = None
 
 
 @dataclass(slots=True)
@@ -102,14 +84,15 @@ class Encoder:
         self._container = av.open(
             f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
         )
-        self._tracks: dict[int, tuple[Stream, Track]] = {}
+        self._copies = Copies(source, self._container, self.warnings)
+        self.written.tracks = self._copies.tracks
         try:
             for stream in source.container.streams:
                 if stream is source.stream:
                     self._stream = self._add_video(source, encoder, settings)
                 else:
-                    self._add_copy(source, stream)
-            self._container.metadata.update(_content_tags(source.container.metadata))
+                    self._copies.add(stream)
+            self._container.metadata.update(content_tags(source.container.metadata))
             self._container.set_chapters(source.container.chapters())
         except BaseException:
             self._container.close()
@@ -137,36 +120,9 @@ class Encoder:
             picture = f"a picture of {context.width}x{context.height} ({self._pix_fmt})"
             raise OutputError(f"{self.target}: {settings.codec} cannot encode {picture}") from error
         stream.set_display_matrix(source.display_matrix)
-        stream.metadata.update(_content_tags(source.stream.metadata))
+        stream.metadata.update(content_tags(source.stream.metadata))
         stream.disposition = source.stream.disposition
         return stream
-
-    def _add_copy(self, source: Decoder, stream: Stream) -> None:
-        """A stream for a copy of ``stream``, or a warning where the container cannot hold one."""
-        codec = codec_name(stream)
-        if stream.type == "data" and codec == "bin_data" and source.container.chapters():
-            return  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
-        copied = stream.type in ("audio", "subtitle", "attachment")
-        if stream.type == "video" and stream.disposition & Disposition.attached_pic:
-            cover = source.attached_picture(stream)
-            if cover is not None and codec in _COVERS and self._container.format.name == "matroska":
-                # Matroska keeps covers as attachments, and knows them by this name.
-                extension = _COVERS[codec]
-                self._container.add_attachment(f"cover.{extension}", f"image/{codec.removeprefix('m')}", cover)
-                return
-            copied = True
-        if not copied or not _holds(self._container.format.name, stream):
-            what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
-            self.warnings.append(("dropped_stream", f"{source.path}: {what} is left out"))
-            return
-        out = self._container.add_stream_from_template(stream, opaque=True)
-        out.metadata.update(_content_tags(stream.metadata))
-        out.disposition = stream.disposition
-        if stream.type != "attachment":
-            track = Track(stream.type, stream.time_base or Fraction(1, av.time_base))
-            self._tracks[stream.index] = out, track
-            self.written.tracks.append(track)
-            source.copied.add(stream)
 
     def __enter__(self) -> Encoder:
         return self
@@ -186,7 +142,7 @@ class Encoder:
                 assert item.pts is not None  # a decoder always gives one
                 self.written.pts.append(item.pts)
             else:
-                self._copy(item)
+                self._copies.write(item)
 
     def finish(self) -> None:
         """Drain the encoder and complete the file."""
@@ -223,39 +179,3 @@ class Encoder:
         picture.color_range, picture.colorspace = frame.color.range, frame.color.space
         picture.color_primaries, picture.color_trc = frame.color.primaries, frame.color.transfer
         return picture
-
-    def _copy(self, packet: av.Packet) -> None:
-        out, track = self._tracks[packet.stream.index]
-        if packet.dts is None:
-            packet.dts = packet.pts if packet.pts is not None else track.last
-        if track.last_dts is not None and packet.dts <= track.last_dts:
-            packet.dts = track.last_dts + 1  # muxers insist
-        if packet.pts is None or packet.pts < packet.dts:
-            packet.pts = packet.dts
-        track.packets += 1
-        track.bytes += packet.size
-        track.first = packet.pts if track.first is None else min(track.first, packet.pts)
-        track.last = max(track.last, packet.pts)
-        track.last_dts = packet.dts
-        packet.stream = out
-        self._container.mux(packet)
-
-
-def _content_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags to carry over; Matroska and WebM have the names in capitals."""
-    stale = {k for k in tags if k.lower() in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
-    return {k: v for k, v in tags.items() if k not in stale}
-
-
-def _holds(container: str, stream: Stream) -> bool:
-    """Whether ``container`` can hold a copy of ``stream``: the muxer itself is asked, with a header in memory."""
-    trial = av.open(io.BytesIO(), "w", format=container)
-    try:
-        trial.add_stream_from_template(stream, opaque=True)
-        trial.start_encoding()
-    except (av.error.FFmpegError, ValueError):
-        return False
-    finally:
-        with contextlib.suppress(av.error.FFmpegError):
-            trial.close()
-    return True

@@ -24,10 +24,12 @@ RGB = 0  # AVCOL_SPC_RGB
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Planar YUV (or grey): ``chroma`` is (log2 horizontal, log2 vertical) subsampling, None for grey; 8 to 16 bits."""
+    """Planar YUV (or grey): ``chroma`` is (log2 horizontal, log2 vertical) subsampling, None for grey; 8 to 16 bits;
+    with ``alpha`` a plane of opacity, of luma's size and depth."""
 
     chroma: tuple[int, int] | None
     bits: int
+    alpha: bool = False
 
     @staticmethod
     def of(pix_fmt: str) -> Layout | None:
@@ -42,7 +44,7 @@ class Layout:
 
     @property
     def pix_fmt(self) -> str:
-        name = "gray" if self.chroma is None else f"yuv{_subsampling_name(self.chroma)}p"
+        name = "gray" if self.chroma is None else f"yuv{'a' * self.alpha}{_subsampling_name(self.chroma)}p"
         return name if self.bits == 8 else f"{name}{self.bits}le"
 
     def chroma_size(self, width: int, height: int) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from typing import Any
 import av
 
 from vsr.frame import VideoInfo
-from vsr.media.encode import Track, Written
+from vsr.media.copy import Track
+from vsr.media.encode import Written
 from vsr.media.probe import color_names, main_video, open_input, video_info
 
 
