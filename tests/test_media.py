@@ -100,7 +100,7 @@ def test_probe_tells_what_is_in_a_file(clip: Clip) -> None:
         "index": 0, "codec": "h264", "width": 48, "height": 32, "pix_fmt": "yuv420p", "frames": 12,
         "time_base": "1/12800", "rotation_degrees": 90, "sample_aspect": "4:3", "color_range": "tv",
         "color_space": "bt709", "color_primaries": "bt709", "color_transfer": "bt709", "chroma_location": "left",
-        "interlaced": False,
+        "interlaced": False, "alpha": False, "mastering_display": None, "content_light_level": None,
     }  # fmt: skip
     json.dumps(info)
 

@@ -64,13 +64,27 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Mastering:
+    """The display that an HDR video was graded on (SMPTE ST 2086), exactly as the stream has it.
+
+    ``primaries`` are the CIE 1931 (x, y) of red, green and blue, ``white_point`` that of white; ``luminance`` is
+    (least, greatest) in cd/m². What the stream does not say is None.
+    """
+
+    primaries: tuple[tuple[Fraction, Fraction], ...] | None
+    white_point: tuple[Fraction, Fraction] | None
+    luminance: tuple[Fraction, Fraction] | None
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What is known of a video stream before its first frame is decoded.
 
     ``pix_fmt`` is FFmpeg's name of the decoded format; ``frames`` is the container's count and None where it has none
     (never trusted for anything but an estimate); ``rate`` is the average rate, for estimates and encoders' rate
     control only; ``start`` and ``duration`` count ``time_base`` units; ``rotation_degrees`` is counter-clockwise, as
-    FFmpeg's display matrix says it.
+    FFmpeg's display matrix says it; ``alpha`` is whether anything in it is transparent; ``light`` is (MaxCLL, MaxFALL)
+    in cd/m².
     """
 
     index: int
@@ -87,3 +101,6 @@ class VideoInfo:
     rotation_degrees: int
     color: Color
     interlaced: bool
+    alpha: bool = False
+    mastering: Mastering | None = None
+    light: tuple[int, int] | None = None

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import stat
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,8 +19,8 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from vsr.errors import InputError
-from vsr.frame import Color, VideoInfo
-from vsr.media.pixels import FULL_RANGE, Layout, layout_for
+from vsr.frame import Color, Mastering, VideoInfo
+from vsr.media.pixels import FULL_RANGE, Layout, has_alpha, layout_for
 
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
@@ -109,6 +110,20 @@ def _video_json(video: VideoInfo) -> dict[str, Any]:
         "sample_aspect": _ratio(video.sample_aspect, ":"),
         **color_names(video.color),
         "interlaced": video.interlaced,
+        "alpha": video.alpha,
+        "mastering_display": _mastering_json(video.mastering),
+        "content_light_level": {"max_cll": video.light[0], "max_fall": video.light[1]} if video.light else None,
+    }
+
+
+def _mastering_json(mastering: Mastering | None) -> dict[str, Any] | None:
+    if mastering is None:
+        return None
+    primaries, white, luminance = mastering.primaries, mastering.white_point, mastering.luminance
+    return {
+        "primaries": primaries and [[_ratio(x, "/"), _ratio(y, "/")] for x, y in primaries],
+        "white_point": white and [_ratio(value, "/") for value in white],
+        "luminance": luminance and [_ratio(value, "/") for value in luminance],
     }
 
 
@@ -250,7 +265,39 @@ def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
             chroma_location=_chroma_location(stream, pix_fmt),
         ),
         interlaced=bool(picture and picture.interlaced_frame),
+        alpha=bool(pix_fmt and has_alpha(pix_fmt)),
+        mastering=_mastering(picture) if picture else None,
+        light=_light(picture) if picture else None,
     )
+
+
+def side_data(picture: av.VideoFrame, kind: str) -> memoryview | None:
+    """The bytes of a picture's side data (FFmpeg's AV_FRAME_DATA_*), None where it has none of that kind."""
+    try:
+        data: Any = picture.side_data.get(kind)
+    except ValueError:  # PyAV refuses all side data where there is a kind that it does not know
+        return None
+    return None if data is None else memoryview(data)
+
+
+def _mastering(picture: av.VideoFrame) -> Mastering | None:
+    data = side_data(picture, "MASTERING_DISPLAY_METADATA")
+    if data is None:
+        return None
+    # AVMasteringDisplayMetadata: ten AVRationals, then whether the colours and the luminances are set.
+    *numbers, has_primaries, has_luminance = struct.unpack("22i", data)
+    values = [Fraction(a, b) if b else Fraction(0) for a, b in zip(numbers[::2], numbers[1::2], strict=True)]
+    red, green, blue, white = zip(values[:8:2], values[1:8:2], strict=True)
+    return Mastering(
+        primaries=(red, green, blue) if has_primaries else None,
+        white_point=white if has_primaries else None,
+        luminance=(values[8], values[9]) if has_luminance else None,
+    )
+
+
+def _light(picture: av.VideoFrame) -> tuple[int, int] | None:
+    data = side_data(picture, "CONTENT_LIGHT_LEVEL")
+    return None if data is None else struct.unpack("2I", data)
 
 
 def _chroma_location(stream: VideoStream, pix_fmt: str | None) -> int:
