@@ -23,8 +23,12 @@ _STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
 
 @dataclass(slots=True)
 class Track:
-    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units."""
+    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units.
 
+    ``index`` is the stream's own in the finished file, None for a cover (they come after all others).
+    """
+
+    index: int | None
     type: str
     time_base: Fraction
     packets: int = 0
@@ -69,18 +73,24 @@ class Copies:
         out.metadata.update(content_tags(stream.metadata))
         out.disposition = stream.disposition
         if stream.type != "attachment":
-            track = Track(stream.type, stream.time_base or Fraction(1, av.time_base))
+            track = Track(track_index(self._container), stream.type, stream.time_base or Fraction(1, av.time_base))
             self._outputs[stream.index] = out, track
             self.tracks.append(track)
             self._source.copied.add(stream)
 
     def write(self, packet: av.Packet) -> None:
-        """Copy a packet of a stream that was added."""
+        """Copy a packet of the source; nothing happens where its stream was not added. It is unchanged afterwards."""
+        if packet.stream.index not in self._outputs:
+            return
         out, track = self._outputs[packet.stream.index]
+        # Muxing changes these, and other outputs of the same source get the packet too.
+        before = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
         if packet.dts is None:
             packet.dts = packet.pts if packet.pts is not None else track.last
-        if track.last_dts is not None and packet.dts <= track.last_dts:
-            packet.dts = track.last_dts + 1  # muxers insist
+        # Muxers insist on the order, and but for subtitles on time that moves on.
+        step = track.type != "subtitle"
+        if track.last_dts is not None and packet.dts < track.last_dts + step:
+            packet.dts = track.last_dts + step
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
         track.packets += 1
@@ -89,7 +99,17 @@ class Copies:
         track.last = max(track.last, packet.pts)
         track.last_dts = packet.dts
         packet.stream = out
-        self._container.mux(packet)
+        try:
+            self._container.mux(packet)
+        finally:
+            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = before
+
+
+def track_index(container: OutputContainer) -> int | None:
+    """The index that the stream added last will have when the file is read; None for covers and attachments, which
+    come after all others."""
+    last = [s.type != "attachment" and not s.disposition & Disposition.attached_pic for s in container.streams]
+    return sum(last) - 1 if last[-1] else None
 
 
 def content_tags(tags: dict[str, str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from vsr.errors import OutputError
 from vsr.frame import Frame
 from vsr.media.codecs import EncoderSettings, choose_format, open_context
-from vsr.media.copy import Copies, Track, content_tags
+from vsr.media.copy import Copies, Track, content_tags, track_index
 from vsr.media.decode import Decoder
 from vsr.media.pixels import EXACT, FULL_RANGE, Layout, views
 from vsr.media.probe import CHROMA_LOCATIONS
@@ -29,11 +29,13 @@ _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VF
 
 @dataclass(slots=True)
 class Written:
-    """All that a complete file must hold: ``pts`` of the frames in ``time_base`` units, and the copied tracks."""
+    """All that a complete file must hold: ``pts`` of the frames in ``time_base`` units, and the copied tracks.
+    ``index`` is that of the frames' stream in the finished file."""
 
     width: int
     height: int
     time_base: Fraction
+    index: int = 0
     pts: array[int] = field(default_factory=lambda: array("q"))
     tracks: list[Track] = field(default_factory=list)
 
@@ -122,6 +124,7 @@ class Encoder:
         stream.set_display_matrix(source.display_matrix)
         stream.metadata.update(content_tags(source.stream.metadata))
         stream.disposition = source.stream.disposition
+        self.written.index = track_index(self._container) or 0
         return stream
 
     def __enter__(self) -> Encoder:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.video.stream import VideoStream
 
 from vsr.frame import VideoInfo
 from vsr.media.copy import Track
 from vsr.media.encode import Written
-from vsr.media.probe import color_names, main_video, open_input, video_info
+from vsr.media.probe import color_names, open_input, video_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
     The file is demuxed whole, but only its first picture is decoded. Raises ``InputError`` where it cannot be read.
     """
     with open_input(path) as container:
-        main = main_video(container)
-        if main is None:
+        main = container.streams[written.index] if written.index < len(container.streams) else None
+        if not isinstance(main, VideoStream):
             return [Check("video", False, 1, 0)]
         found = {s.index: _Found(s.type, s.time_base or Fraction(1, av.time_base)) for s in container.streams}
         picture = None
@@ -71,7 +72,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         _size(written, result),
         _timestamps(written, video),
         _duration(written, [video, *found.values()]),
-        *_tracks(written, video, list(found.values())),
+        *_tracks(written, video, found),
         *_tags(source, result),
     ]
 
@@ -108,15 +109,17 @@ def _duration(written: Written, found: list[_Found]) -> Check:
     return Check("duration_s", abs(expected - got) <= tolerance, round(float(expected), 4), round(float(got), 4))
 
 
-def _tracks(written: Written, video: _Found, others: list[_Found]) -> list[Check]:
+def _tracks(written: Written, video: _Found, others: dict[int, _Found]) -> list[Check]:
     checks = []
     for number, track in enumerate(written.tracks, start=1):
         name = f"{track.type} {number}"
-        match = next((f for f in others if f.type == track.type), None)
-        if match is None:
+        index = track.index
+        if index is None:  # a cover
+            index = next((i for i, f in others.items() if i > written.index and f.type == track.type), -1)
+        match = others.pop(index, None)
+        if match is None or match.type != track.type:
             checks.append(Check(name, track.packets == 0, f"{track.packets} packets", "no such stream"))
             continue
-        others.remove(match)
         # PCM is cut anew by some muxers, and gaps between subtitles may become empty packets.
         whole = match.packets == track.packets or match.bytes == track.bytes
         whole |= track.type == "subtitle" and match.packets > track.packets
