@@ -93,6 +93,7 @@ class Copies:
             packet.dts = track.last_dts + step
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
+        track.time_base = packet.time_base
         track.packets += 1
         track.bytes += packet.size
         track.first = packet.pts if track.first is None else min(track.first, packet.pts)

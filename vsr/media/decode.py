@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import av
-from av.stream import Stream
+from av.stream import Disposition, Stream
 
 from vsr.errors import InputError
 from vsr.frame import Frame, VideoInfo
+from vsr.media.cut import Cut, Trimmer
 from vsr.media.pixels import Layout, Planar, has_alpha, layout_for, views
 from vsr.media.probe import main_video, open_input, video_info
 
@@ -25,7 +28,8 @@ _DEMUX_RETRIES = 16  # damaged places in a row, without a packet between them, a
 
 
 class Decoder:
-    """An open input; iterate once over its decoded frames and the packets of the ``copied`` streams.
+    """An open input; iterate once over its decoded frames and the packets of the ``copied`` streams. Of a ``cut`` only
+    these are given, the first frame at time 0.
 
     ``info`` describes the main video, ``layout`` the planes of its frames (formats that are not planar YUV are
     converted). ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the
@@ -33,11 +37,11 @@ class Decoder:
     to the very last one. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be decoded,
     ``unshown`` the pictures that an edit list leaves out.
 
-    Raises ``InputError`` where the file cannot be read or holds no picture that can be decoded, and, while iterating,
-    where the picture changes its size or format midway.
+    Raises ``InputError`` where the file cannot be read or holds no picture (in the cut) that can be decoded, and, while
+    iterating, where the picture changes its size or format midway.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], cut: Cut | None = None) -> None:
         self.path = Path(path)
         self.copied: set[Stream] = set()
         self.warnings: deque[tuple[str, str]] = deque()
@@ -53,6 +57,8 @@ class Decoder:
             self.stream = stream
             # Frame threads would lose the pictures in flight where one near the end is damaged.
             stream.thread_type = "SLICE"
+            self._trimmer = Trimmer(cut, self.container, stream) if cut else None
+            self._covers: dict[Stream, bytes] = {}
             self._items = self._decoded()
             # The first picture tells what the container may not: size, format, rotation.
             self._pending: deque[av.Packet | av.VideoFrame] = deque()
@@ -69,7 +75,24 @@ class Decoder:
             self.display_matrix = _display_matrix(picture)
             if has_alpha(self.info.pix_fmt):
                 self.warnings.append(("alpha", f"{self.path}: the transparency ({self.info.pix_fmt}) is dropped"))
+            self._finished: Iterator[Frame | av.Packet] = self._finish()
+            if cut:
+                self._begin(cut)
             self._close = stack.pop_all().close
+
+    def _begin(self, cut: Cut) -> None:
+        """Go on to the first frame of the cut."""
+        assert self._trimmer is not None
+        length_s = self.container.duration and self.container.duration / av.time_base
+        trimmed = self._trimmer.items(self._finished)
+        first = next(trimmed, None)
+        if first is None:
+            lasts = f"; it lasts {length_s:.3f} s" if length_s else ""
+            raise InputError(f"{self.path} has no picture {cut}{lasts}")
+        self._finished = itertools.chain([first], trimmed)
+        ends = [t for t in (cut.end, length_s and Fraction(length_s)) if t]
+        ticks = round((min(ends) - cut.start) / self.info.time_base) if ends else None
+        self.info = replace(self.info, frames=None, start=0, duration=ticks)
 
     def __enter__(self) -> Decoder:
         return self
@@ -78,24 +101,32 @@ class Decoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pending.clear()
+        self._finished = iter(())
         self._items.close()
         self._close()
 
     def attached_picture(self, stream: Stream) -> bytes | None:
         """The file of a cover (an input stream with that disposition); to be asked before iterating."""
-        return next((bytes(p) for p in self._pending if isinstance(p, av.Packet) and p.stream is stream), None)
+        return self._covers.get(stream)
+
+    def chapters(self) -> list[Any]:
+        """The container's chapters, as PyAV has them, at the times of the frames."""
+        chapters: list[Any] = self.container.chapters()
+        return self._trimmer.chapters(chapters) if self._trimmer else chapters
 
     def __iter__(self) -> Generator[Frame | av.Packet]:
-        while self._pending:
-            yield from self._finish(self._pending.popleft())
-        for item in self._items:
-            yield from self._finish(item)
+        for item in self._finished:
+            if isinstance(item, Frame) or item.stream in self.copied:
+                yield item
 
-    def _finish(self, item: av.Packet | av.VideoFrame) -> Iterator[Frame | av.Packet]:
-        if isinstance(item, av.VideoFrame):
-            yield self._frame(item)
-        elif item.stream in self.copied:
-            yield item
+    def _finish(self) -> Generator[Frame | av.Packet]:
+        while self._pending:
+            yield self._finished_item(self._pending.popleft())
+        for item in self._items:
+            yield self._finished_item(item)
+
+    def _finished_item(self, item: av.Packet | av.VideoFrame) -> Frame | av.Packet:
+        return self._frame(item) if isinstance(item, av.VideoFrame) else item
 
     def _first_picture(self) -> av.VideoFrame:
         for item in self._items:
@@ -107,10 +138,13 @@ class Decoder:
         raise InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
 
     def _decoded(self) -> Generator[av.Packet | av.VideoFrame]:
-        for packet in self._demuxed():
+        packets = self._demuxed()
+        for packet in self._trimmer.packets(packets, self.copied) if self._trimmer else packets:
             if packet.stream is self.stream:
                 yield from self._decode(packet)
             else:
+                if packet.stream.disposition & Disposition.attached_pic:
+                    self._covers[packet.stream] = bytes(packet)
                 yield packet
         yield from self._decode(None)
 

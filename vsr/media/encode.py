@@ -95,7 +95,7 @@ class Encoder:
                 else:
                     self._copies.add(stream)
             self._container.metadata.update(content_tags(source.container.metadata))
-            self._container.set_chapters(source.container.chapters())
+            self._container.set_chapters(source.chapters())
         except BaseException:
             self._container.close()
             raise
