@@ -36,7 +36,8 @@ def rgb(frame: Frame) -> np.ndarray:
 def panel(model: str) -> np.ndarray:
     """The crop as ``model`` enlarges it, with its label."""
     with Decoder(ASSETS / "sample.mp4") as source, open_engine(model, SCALE) as engine:
-        upscale = Upscaler(engine, source.layout.chroma, source.info.color.chroma_location)
+        size = source.info.width * SCALE, source.info.height * SCALE
+        upscale = Upscaler(engine, source.layout.chroma, source.info.color.chroma_location, *size)
         frame = next(islice((item for item in source if isinstance(item, Frame)), FRAME, None))
         picture = rgb(upscale(frame))
     x, y, width, height = (side * SCALE for side in CROP)

@@ -245,7 +245,7 @@ def run(
         named = engine.model, engine.name, engine.precision, job.settings.codec
         emit(Started(job.input, target, *size, job.scale, *named, meter.total))
 
-        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location, job.threads)
+        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location, *size, job.threads)
         depth = min(depth, max(1, _AHEAD_BYTES // (3 * size[0] * size[1])))
         items = prefetch(meter.decoded(source), depth)
         items = prefetch(_upscaled(items, upscaler, meter), depth)

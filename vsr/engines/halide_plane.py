@@ -81,7 +81,7 @@ class PlanePipeline:
         Raises EngineError.
         """
         lacking = max(self._narrowest_tile - plane.shape[1], 0)
-        if not lacking and _usable(plane) and _usable(out):
+        if not lacking and usable(plane) and usable(out):
             self._realize(plane, out, values, threads)
             return
         # Repeating the last column changes nothing: what lies beyond the border is its copy anyway.
@@ -119,9 +119,10 @@ class PlanePipeline:
         return columns, -(-height // down), -(-width // (columns * self._lanes)) * down
 
 
-def _usable(array: np.ndarray) -> bool:
+def usable(array: np.ndarray) -> bool:
     """Whether Halide can work on the array's memory as it is; it asks for writable memory even where it only reads."""
-    return array.flags.writeable and array.flags.aligned and array.strides[0] % array.itemsize == 0
+    row, pixel = array.strides
+    return array.flags.writeable and array.flags.aligned and row % array.itemsize == 0 and pixel == array.itemsize
 
 
 def input_array(name: str, shape: tuple[int, ...]) -> hl.ImageParam:
