@@ -494,8 +494,9 @@ def test_the_check_sees_what_is_missing_or_moved(clip: Clip) -> None:
     what.tracks[0].first += 480
     assert wrong() >= {"audio 1 offset_ms"}
     what.tracks[0].first -= 480
-    info = replace(info, rotation_degrees=90, color=replace(info.color, space=9))
-    assert wrong() == {"rotation_degrees", "color_space"}
+    info = replace(info, rotation_degrees=90)
+    what.promised = replace(info, color=replace(info.color, space=9), light=(1000, 400))
+    assert wrong() == {"rotation_degrees", "color_space", "content_light"}
 
 
 def test_a_file_that_cannot_be_decoded_again_fails_the_check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,7 +12,7 @@ from typing import Any
 import av
 from av.video.stream import VideoStream
 
-from vsr.frame import VideoInfo
+from vsr.frame import Mastering, VideoInfo
 from vsr.media.copy import Track
 from vsr.media.encode import Written
 from vsr.media.probe import color_names, open_input, video_info
@@ -42,7 +43,7 @@ class _Found:
 
 
 def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
-    """Compare the file at ``path`` with what was ``written`` to it and with the tags of its ``source``.
+    """Compare the file at ``path`` with what was ``written`` to it and with the shape of its ``source``.
 
     The file is demuxed whole, but only its first picture is decoded. Raises ``InputError`` where it cannot be read.
     """
@@ -73,7 +74,8 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         _timestamps(written, video),
         _duration(written, [video, *found.values()]),
         *_tracks(written, video, found),
-        *_tags(source, result),
+        *_tags(source, written.promised, result),
+        *_hdr(written.promised, result),
     ]
 
 
@@ -138,9 +140,9 @@ def _offset(name: str, written: Written, track: Track, video: _Found, match: _Fo
     return Check(f"{name} offset_ms", abs(got - expected) <= tolerance, round(float(expected), 3), round(float(got), 3))
 
 
-def _tags(source: VideoInfo, result: VideoInfo) -> list[Check]:
-    """Rotation, sample aspect and the colour tags that the source has; untagged YUV is limited range."""
-    wanted: dict[str, Any] = {key: value for key, value in color_names(source.color).items() if value is not None}
+def _tags(source: VideoInfo, promised: VideoInfo, result: VideoInfo) -> list[Check]:
+    """Rotation, sample aspect and the colour tags that were promised; untagged YUV is limited range."""
+    wanted: dict[str, Any] = {key: value for key, value in color_names(promised.color).items() if value is not None}
     got: dict[str, Any] = color_names(result.color)
     got["color_range"] = got["color_range"] or "tv"
     wanted["rotation_degrees"], got["rotation_degrees"] = source.rotation_degrees, result.rotation_degrees
@@ -148,3 +150,25 @@ def _tags(source: VideoInfo, result: VideoInfo) -> list[Check]:
     if got["chroma_location"] is None:  # it has no subsampled chroma
         wanted.pop("chroma_location", None)
     return [Check(key, got[key] == value, value, got[key]) for key, value in wanted.items()]
+
+
+def _hdr(promised: VideoInfo, result: VideoInfo) -> list[Check]:
+    """The HDR metadata that were promised; each codec counts mastering displays in fractions of its own."""
+    checks = []
+    if promised.mastering:
+        expected, got = (_numbers(v.mastering) for v in (promised, result))
+        near = len(expected) == len(got) and all(
+            math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) for a, b in zip(expected, got, strict=True)
+        )
+        checks.append(Check("mastering_display", near, expected, got))
+    if promised.light:
+        checks.append(Check("content_light", result.light == promised.light, promised.light, result.light))
+    return checks
+
+
+def _numbers(mastering: Mastering | None) -> list[float]:
+    """Red, green, blue and white as x, y; least and greatest luminance."""
+    if mastering is None:
+        return []
+    pairs = [*(mastering.primaries or ()), mastering.white_point or (), mastering.luminance or ()]
+    return [round(float(value), 4) for pair in pairs for value in pair]

@@ -1,0 +1,242 @@
+"""From frames to packets: an encoder set up for one source, and what its pictures must become for it."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import CodecContext
+
+from vsr.frame import Frame, VideoInfo
+from vsr.media.codecs import EncoderSettings, choose_format, open_context, picture_options
+from vsr.media.decode import Decoder
+from vsr.media.pixels import FULL_RANGE, LIMITED_RANGE, Layout, views
+from vsr.media.probe import CHROMA_LOCATIONS, color_names, video_info
+
+_FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
+_LEFT = 1  # AVCHROMA_LOC_LEFT
+_TRIAL_SIDE = 256  # pixels; some hardware takes no less
+_RESIZING = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:param0=0:param1=0.5"
+
+
+class Coder:
+    """One way to encode the frames of a source, which ``info`` describes and which have ``layout``: its encoder, the
+    pixel format nearest to theirs for pictures of ``width`` x ``height``, and the conversion into it.
+
+    ``container`` is FFmpeg's name of the muxer, None where there is none. ``promised`` describes what the output will
+    carry: the source's colours and HDR metadata, less what encoder or container have no field for. ``warnings`` are
+    (code, message) pairs of all that is lost.
+    """
+
+    def __init__(
+        self, info: VideoInfo, layout: Layout, settings: EncoderSettings, width: int, height: int, container: str | None
+    ) -> None:
+        self.settings, self.encoder, self.container = settings, settings.encoder(), container
+        self.width, self.height = width, height
+        self.warnings: list[tuple[str, str]] = []
+        wanted = layout
+        if self.encoder.name in ("libvpx", "libvpx-vp9") and container not in ("matroska", "webm", None):
+            wanted = replace(layout, alpha=False)  # it lies beside the picture's data
+        self.pix_fmt, self.layout = choose_format(self.encoder, wanted, width, height)
+        if lost := _losses(layout, self.layout):
+            self.warnings.append(("format", f"{settings.codec} has {', '.join(lost)}"))
+        elif self.layout != choose_format(self.encoder, wanted, width + width % 2, height + height % 2)[1]:
+            more, less = _subsampling(self.layout), _subsampling(layout)
+            said = f"{settings.codec} has {more} instead of {less}: it subsamples no odd side ({width}x{height})"
+            self.warnings.append(("format", said))
+        # Grey goes into an encoder without grey as planes of neutral chroma.
+        chroma = self.layout.chroma if layout.chroma is None else layout.chroma
+        self._source = replace(layout, chroma=chroma, alpha=self.layout.alpha)
+        self._color = info.color
+        self._graph: av.filter.Graph | None = None
+        subsampled = self.layout.chroma not in (None, (0, 0))
+        location = (info.color.chroma_location or _LEFT) if subsampled else 0
+        self.promised = replace(info, color=replace(info.color, chroma_location=location))
+        if container is not None:
+            self._promise(container)
+
+    def _promise(self, container: str) -> None:
+        """Encode a small picture into memory and read it again: what comes back is what the output can carry."""
+        held = self._held(container)
+        if held is None:
+            # An encoder may refuse a tag that it does not know.
+            for tag in ("primaries", "transfer", "space"):
+                wanted = self.promised
+                unspecified: Any = {tag: 2}
+                self.promised = replace(wanted, color=replace(wanted.color, **unspecified))
+                held = self._held(container)
+                self.promised = wanted
+                if held is not None:
+                    break
+            else:
+                return
+        color = self.promised.color
+        wanted_names, held_names = color_names(color), color_names(held.color)
+        held_names["color_range"] = held_names["color_range"] or "tv"  # what players take it for
+        lost = [tag for tag, name in wanted_names.items() if name is not None and held_names[tag] != name]
+        where = f"{self.settings.codec} in {container}"
+        if "color_range" in lost:
+            lost.remove("color_range")
+            # Full range that is taken for limited would be too dark and too bright.
+            color = replace(color, range=LIMITED_RANGE)
+            self.warnings.append(("color", f"{where} has no full range; converted to limited range"))
+        if lost:
+            fields = (tag.removeprefix("color_") for tag in lost)
+            color = replace(color, **{field: getattr(held.color, field) for field in fields})
+            said = ", ".join(f"{tag}={wanted_names[tag]}" for tag in lost)
+            self.warnings.append(("color", f"{where} has no field for {said}"))
+        mastering, light = self.promised.mastering, self.promised.light
+        if mastering and not held.mastering:
+            mastering = None
+            self.warnings.append(("hdr", f"{where} has no field for the mastering display"))
+        if light and not held.light:
+            light = None
+            self.warnings.append(("hdr", f"{where} has no field for the content light level"))
+        self.promised = replace(self.promised, color=color, mastering=mastering, light=light)
+
+    def _held(self, container: str) -> VideoInfo | None:
+        """What a file says of one small picture that is encoded into it; None where that cannot be found out."""
+        side = _TRIAL_SIDE, _TRIAL_SIDE
+        shapes = [side, *[self._source.chroma_size(*side)] * 2] if self._source.chroma else [side]
+        dtype = np.uint8 if self._source.bits == 8 else np.uint16
+        planes = tuple(np.full(shape[::-1], 1 << (self._source.bits - 1), dtype) for shape in shapes)
+        frame = Frame(planes, self._source.bits, 0, self.promised.time_base, color=self._color)
+        file = io.BytesIO()
+        try:
+            output = av.open(file, "w", format=container)
+            try:
+                stream = self.add_stream(output, *side)
+                output.mux(stream.encode(self.picture(frame)))
+                output.mux(drained(stream, 1))
+            finally:
+                output.close()
+            file.seek(0)
+            with av.open(file, "r") as written:
+                main = written.streams.video[0]
+                return video_info(main, next(iter(written.decode(main)), None))
+        except (av.error.FFmpegError, ValueError, IndexError):
+            return None
+        finally:
+            self._graph = None  # it was made for this size
+
+    def add_stream(self, container: Any, width: int | None = None, height: int | None = None) -> Any:
+        """A stream of an output ``container`` with its encoder open, for pictures of the coder's or another size.
+
+        Raises ``av.error.FFmpegError`` where the encoder takes no such picture.
+        """
+        rate, time_base = self.promised.rate, self.promised.time_base
+        stream = container.add_stream(self.encoder.name, rate=rate or Fraction(25))
+        context = stream.codec_context
+        if self.container == "avi":
+            # AVI counts frames: one tick each, and no B-frames.
+            time_base = 1 / rate if rate else time_base
+            context.max_b_frames = 0
+        stream.time_base = time_base
+        if self.encoder.canonical_name == "hevc" and self.container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # what Apple's players ask for
+        self.open(context, time_base, width or self.width, height or self.height)
+        return stream
+
+    def open(self, context: Any, time_base: Fraction, width: int, height: int) -> None:
+        """Set and open ``context``, an encoder's, for pictures of that size with pts in ``time_base`` units."""
+        info, color = self.promised, self.promised.color
+        context.time_base = time_base
+        context.width, context.height, context.pix_fmt = width, height, self.pix_fmt
+        context.flags |= _FRAME_DURATION
+        context.sample_aspect_ratio = info.sample_aspect or 0
+        context.color_range, context.colorspace = color.range, color.space
+        context.color_primaries, context.color_trc = color.primaries, color.transfer
+        options = picture_options(self.encoder, info, self.layout, width, height)
+        if location := CHROMA_LOCATIONS.get(color.chroma_location):
+            options.append(("chroma_sample_location", location))
+        open_context(context, self.settings, options)
+
+    def picture(self, frame: Frame) -> av.VideoFrame:
+        """``frame`` as the encoder takes it."""
+        picture = av.VideoFrame(frame.width, frame.height, self._source.pix_fmt)
+        planes = views(picture)
+        count = len(planes) - self._source.alpha
+        for plane, values in zip(planes[:count], frame.planes, strict=False):
+            plane[...] = values
+        for plane in planes[len(frame.planes) : count]:
+            plane.fill(1 << (frame.bits - 1))
+        if self._source.alpha:
+            planes[-1][...] = (1 << frame.bits) - 1 if frame.alpha is None else frame.alpha
+        picture = self._converted(picture)
+        color = self.promised.color
+        picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration or 0
+        picture.color_range, picture.colorspace = color.range, color.space
+        picture.color_primaries, picture.color_trc = color.primaries, color.transfer
+        return picture
+
+    def _converted(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """``picture`` in the encoder's format, chroma where the output has it and in the output's range."""
+        source, target = self._color, self.promised.color
+        ranges = ["full" if color.range == FULL_RANGE else "limited" for color in (source, target)]
+        moved = target.chroma_location and source.chroma_location not in (0, target.chroma_location)
+        if self._source.pix_fmt == self.pix_fmt and ranges[0] == ranges[1] and not moved:
+            return picture
+        if self._graph is None:
+            # Everything is stated on both sides, or swscale has ideas of its own. One thread: see Planar.
+            sites = [CHROMA_LOCATIONS.get(color.chroma_location, "left") for color in (source, target)]
+            stated = f"in_range={ranges[0]}:out_range={ranges[1]}:in_chroma_loc={sites[0]}:out_chroma_loc={sites[1]}"
+            self._graph = graph = av.filter.Graph()
+            graph.threads = 1
+            size = {"video_size": f"{picture.width}x{picture.height}", "pixel_aspect": "1/1"}
+            graph.link_nodes(
+                graph.add("buffer", pix_fmt=picture.format.name, time_base="1/1", **size),
+                graph.add("scale", f"{_RESIZING}:{stated}"),
+                graph.add("format", self.pix_fmt),
+                graph.add("buffersink"),
+            ).configure()
+        self._graph.push(picture)
+        return self._graph.vpull()
+
+
+def drained(stream: Any, frames: int) -> list[av.Packet]:
+    """The last packets of an output ``stream`` that was given ``frames`` in all."""
+    packets: list[av.Packet] = stream.encode(None)
+    if frames <= 2:
+        for packet in packets:
+            packet.dts = packet.pts  # x265 leaves it to chance where there are fewer than it might put in another order
+    return packets
+
+
+def _losses(source: Layout, target: Layout) -> list[str]:
+    """In words, what of ``source`` does not fit into ``target``."""
+    said = []
+    if target.bits < source.bits:
+        said.append(f"{target.bits} bits instead of {source.bits}")
+    coarser = zip(target.chroma or (0, 0), source.chroma or (4, 4), strict=True)
+    if any(t > s for t, s in coarser):
+        said.append(f"{_subsampling(target)} instead of {_subsampling(source)}")
+    if source.alpha and not target.alpha:
+        said.append("no alpha")
+    return said
+
+
+def _subsampling(layout: Layout) -> str:
+    digits = re.search(r"4\d\d", layout.pix_fmt)
+    return ":".join(digits[0]) if digits else "grey"
+
+
+def trial(
+    frames: Sequence[Frame], source: Decoder, settings: EncoderSettings, width: int, height: int
+) -> tuple[float, int, int]:
+    """Encode a few upscaled ``frames`` of ``source`` as a job would, into nothing: the seconds that it took, the bytes
+    of the first packet (a key frame), and those of all others together."""
+    coder = Coder(source.info, source.layout, settings, width, height, None)
+    context: Any = CodecContext.create(coder.encoder)
+    context.framerate = source.info.rate or Fraction(25)
+    coder.open(context, source.info.time_base, width, height)
+    begun = time.perf_counter()
+    sizes = [packet.size for frame in frames for packet in context.encode(coder.picture(frame))]
+    sizes += [packet.size for packet in context.encode(None)]
+    return time.perf_counter() - begun, sum(sizes[:1]), sum(sizes[1:])
