@@ -23,9 +23,9 @@ from vsr.errors import InputError, OutputError, UsageError, VsrError
 if TYPE_CHECKING:
     from vsr.pipeline import Job
 
-VIDEO_SUFFIXES = {  # what counts in a folder; a file that is named is always tried
-    ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
-    ".ts", ".vob", ".webm", ".wmv", ".y4m",
+SUFFIXES = {  # what counts in a folder; a file that is named is always tried
+    ".3gp", ".avi", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".ogv", ".png", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
 }
 
 
@@ -50,8 +50,8 @@ def parser() -> Parser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("upscale", run_upscale, "upscale video files")
-    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="video files, or folders of them")
+    sub = command("upscale", run_upscale, "upscale videos and pictures")
+    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="videos, pictures, or folders of them")
     sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
     sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
     which = sub.add_mutually_exclusive_group()
@@ -195,7 +195,7 @@ def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
 def is_video(path: Path) -> bool:
     """Whether a file counts in a folder: by its suffix; what is hidden or failed its self-check does not."""
     hidden = path.name.startswith(".") or path.stem.endswith(".failed-check")
-    return not hidden and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from vsr.media.codecs import CONTAINERS, DEFAULT_CODEC, EncoderSettings, fits
 from vsr.media.decode import Decoder
 from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
+from vsr.media.picture import PICTURES
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check, verify
 from vsr.models.catalogue import find, load_file
@@ -173,6 +174,10 @@ def output_path(job: Job) -> Path:
     The extension is the input's where that container holds the codec, else ``.mkv``. Raises ``UsageError`` for an
     extension or codec that VSR does not know.
     """
+    from vsr.still import still_target  # which uses the events above
+
+    if (picture := still_target(job)) is not None:
+        return picture
     if job.output is not None and not os.path.isdir(job.output):
         if job.output.suffix.lower() not in CONTAINERS:
             raise UsageError(f"{job.output} has no extension that VSR writes; use one of {', '.join(CONTAINERS)}")
@@ -193,7 +198,9 @@ def check_job(job: Job) -> None:
     else:
         find(job.model, job.scale)
     engine_choice(job.engine, job.precision)
-    job.settings.check(CONTAINERS[output_path(job).suffix.lower()])
+    target = output_path(job)
+    if target.suffix.lower() not in PICTURES:
+        job.settings.check(CONTAINERS[target.suffix.lower()])
 
 
 def run(
@@ -218,6 +225,10 @@ def run(
     cancel = cancel or threading.Event()
     check_job(job)
     target = output_path(job)
+    if target.suffix.lower() in PICTURES:
+        from vsr.still import run_still
+
+        return run_still(job, target, emit, cancel, engines)
     if _same_file(job.input, target):
         raise OutputError(f"{target} is the input; give another output")
     part = PartFile(target, job.overwrite)
