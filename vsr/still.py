@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from vsr.engines import Engine
-from vsr.engines.bicubic import Bicubic
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError
 from vsr.media.partfile import PartFile
 from vsr.media.picture import (
@@ -91,13 +90,9 @@ def run_still(
         named = engine.model, engine.name, engine.precision, form
         emit(Started(job.input, target, width, height, job.scale, *named, 1))
         _obey(job, cancel)
-        upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, job.threads)
-        made_frame = upscaler(frame)
-        if frame.alpha is not None:
-            with Bicubic(job.scale, BITS, engine=job.engine, threads=job.threads) as bicubic:
-                made_frame = replace(made_frame, alpha=bicubic.upscale(frame.alpha))
-        pixels = to_pixels(made_frame, source.bits)
-        del frame, made_frame
+        upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, width, height, job.threads)
+        pixels = to_pixels(upscaler(frame), source.bits)
+        del frame
         clock.append(time.perf_counter())
         _obey(job, cancel)
         made = fitted(replace(source, pixels=pixels), form)
