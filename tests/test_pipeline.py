@@ -414,11 +414,16 @@ def test_a_picture_beyond_the_encoder_is_refused(clip: Clip, tmp_path: Path) -> 
     fails(OutputError, r"a_x4\.mkv: h264 cannot encode a picture of 36000x64", tmp_path, path=path, scale=4)
 
 
-def test_a_source_that_changes_midway_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+def test_a_source_that_changes_its_size_midway_is_brought_to_the_first(clip: Clip, tmp_path: Path) -> None:
     timing = {"codec": "mpeg1video", "time_base": Fraction(1, 25), "pts": range(9)}
     joined = tmp_path / "joined.mpg"
     joined.write_bytes(clip("a.mpg", **timing).read_bytes() + clip("b.mpg", size=(96, 64), **timing).read_bytes())
-    fails(InputError, "midway", tmp_path, path=joined)
+    events: list[Event] = []
+    done = upscale(joined, on_event=events.append)
+    assert done.frames == 17  # FFmpeg loses the picture that its decoder holds back where another sequence begins
+    assert "changed" in [event.code for event in events if isinstance(event, Warned)]
+    with Decoder(done.output) as result:
+        assert {frame.luma.shape for frame in result if isinstance(frame, Frame)} == {(64, 96)}
 
 
 def test_a_file_that_is_cut_short_gives_what_it_holds_and_a_warning(clip: Clip, tmp_path: Path) -> None:

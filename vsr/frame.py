@@ -29,7 +29,8 @@ class Frame:
     ``planes``: luma (H, W), then two chroma planes of (ceil(H / 2**sub_y), ceil(W / 2**sub_x)) unless grey;
     uint8, or uint16 with the code in the low ``bits`` bits. Rows may be padded (any row stride), pixels of a row are
     contiguous. ``alpha`` is the opacity, (H, W) as luma, from 0 to 2**bits - 1; None where everything is opaque.
-    ``pts`` counts ``time_base`` units (seconds); None where the source has no timestamp.
+    ``pts`` counts ``time_base`` units (seconds); None where the source has no timestamp. ``captions`` are closed
+    captions that came in the picture, in a form that only decoder and encoder know.
     """
 
     planes: tuple[np.ndarray, ...]
@@ -40,6 +41,7 @@ class Frame:
     key: bool = False
     color: Color = field(default_factory=Color)
     alpha: np.ndarray | None = None
+    captions: object | None = None
 
     def __post_init__(self) -> None:
         if len(self.planes) not in (1, 3):

@@ -15,66 +15,112 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.codec.context import ThreadType
 from av.stream import Disposition, Stream
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from vsr.errors import InputError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.cut import Cut, Trimmer
-from vsr.media.pixels import Layout, Planar, has_alpha, layout_for, views
-from vsr.media.probe import main_video, open_input, video_info
+from vsr.media.deinterlace import Deinterlacer
+from vsr.media.pixels import Layout, Planar, layout_for, views
+from vsr.media.probe import (
+    IMAGE_RATE,
+    can_be_transparent,
+    decoder_of,
+    image_sequence,
+    main_video,
+    open_input,
+    side_data,
+    video_info,
+)
 
 _HOPELESS = 500  # packets without a single picture after which a file is given up
 _DEMUX_RETRIES = 16  # damaged places in a row, without a packet between them, after which the file counts as ended
+_MOST_CHANGES = 8  # of size or format that are told one by one
+_ABSURD_AREA = 16  # times the first picture's: a larger one comes of damage
+_LEAST_SIDE = 16  # as does a smaller one, unless the first is
+# Side data of pictures that no output carries: how each is called
+_LOST = {
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+}
 
 
 class Decoder:
     """An open input; iterate once over its decoded frames and the packets of the ``copied`` streams. Of a ``cut`` only
     these are given, the first frame at time 0.
 
-    ``info`` describes the main video, ``layout`` the planes of its frames (formats that are not planar YUV are
-    converted). ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the
-    frames, in the order of the file. Every decoded frame comes exactly once, in presentation order, with its own pts,
-    to the very last one. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be decoded,
-    ``unshown`` the pictures that an edit list leaves out.
+    ``path`` is a file or, as a printf pattern (``shots/frame_%04d.png``), an image sequence of ``rate`` pictures a
+    second. ``stream`` is the index of the video to decode, None for the main one; ``deinterlace`` is "auto" (what says
+    that it is interlaced), "on" (all) or "off".
 
-    Raises ``InputError`` where the file cannot be read or holds no picture (in the cut) that can be decoded, and, while
-    iterating, where the picture changes its size or format midway.
+    ``info`` describes the video, ``layout`` the planes of its frames (formats that are not planar YUV are converted).
+    ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the frames, in
+    the order of the file. Every decoded frame comes exactly once, in presentation order, with its own pts, to the very
+    last one. Where the size changes midway frames come in their own, where the format does in ``layout``; a size that
+    only damage explains is left out. ``warnings`` collects (code, message) pairs; ``damaged`` counts what could not be
+    decoded, ``unshown`` the pictures that an edit list leaves out.
+
+    Raises ``UsageError`` for an unknown ``deinterlace``, ``InputError`` where the file cannot be read, has no such
+    stream or holds no picture (in the cut) that can be decoded.
     """
 
-    def __init__(self, path: str | os.PathLike[str], cut: Cut | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        cut: Cut | None = None,
+        *,
+        stream: int | None = None,
+        deinterlace: str = "auto",
+        rate: Fraction = IMAGE_RATE,
+    ) -> None:
         self.path = Path(path)
         self.copied: set[Stream] = set()
         self.warnings: deque[tuple[str, str]] = deque()
         self.damaged = 0
         self.unshown = 0
+        self._deinterlacer = Deinterlacer(deinterlace)
+        self._shrink = VideoReformatter()
+        self._told: set[str] = set()  # codes of the warnings that are given once
+        self._changes = 0
         self._last_pts: int | None = None
         self._clock = 0  # pts for the next frame where the source has none
         with contextlib.ExitStack() as stack:
-            self.container = stack.enter_context(open_input(self.path))
-            stream = main_video(self.container)
-            if stream is None:
+            self._sequence = image_sequence(self.path)
+            self._size = self._file_size()
+            self.container = stack.enter_context(open_input(self.path, rate))
+            video = main_video(self.container, stream)
+            if video is None:
                 raise InputError(f"{self.path} holds no video; give a file with a picture")
-            self.stream = stream
+            self.stream = video
+            self._codec = decoder_of(video)
             # Frame threads would lose the pictures in flight where one near the end is damaged.
-            stream.thread_type = "SLICE"
-            self._trimmer = Trimmer(cut, self.container, stream) if cut else None
+            self._codec.thread_type = ThreadType.SLICE
+            self._trimmer = Trimmer(cut, self.container, video) if cut else None
             self._covers: dict[Stream, bytes] = {}
             self._items = self._decoded()
             # The first picture tells what the container may not: size, format, rotation.
             self._pending: deque[av.Packet | av.VideoFrame] = deque()
             picture = self._first_picture()
-            self.layout: Layout = layout_for(picture.format.name)
-            self._planar = Planar(self.layout)
-            self.info: VideoInfo = video_info(stream, picture)
+            self.info: VideoInfo = video_info(video, picture)
+            if self.info.alpha and not can_be_transparent(self.path, video):
+                self.info = replace(self.info, alpha=False)
             if self.container.format.name == "avi":
                 self.info = replace(self.info, frames=None)  # a count of ticks: it includes those without a frame
-            converted = self._planar(picture)
+            if self._sequence:
+                self.info = replace(self.info, frames=self._sequence.count)
+            self.layout: Layout = replace(layout_for(picture.format.name), alpha=self.info.alpha)
+            converted = Planar(self.layout)(picture)
             if converted is not picture:
                 color = replace(self.info.color, range=int(converted.color_range), space=int(converted.colorspace))
                 self.info = replace(self.info, color=color)
+            self._planar = Planar(self.layout, self.info.color)
+            self._shape = _shape(picture)
+            self._tags = self._tags_of(picture)
             self.display_matrix = _display_matrix(picture)
-            if has_alpha(self.info.pix_fmt):
-                self.warnings.append(("alpha", f"{self.path}: the transparency ({self.info.pix_fmt}) is dropped"))
             self._finished: Iterator[Frame | av.Packet] = self._finish()
             if cut:
                 self._begin(cut)
@@ -121,12 +167,19 @@ class Decoder:
 
     def _finish(self) -> Generator[Frame | av.Packet]:
         while self._pending:
-            yield self._finished_item(self._pending.popleft())
+            yield from self._finished_items(self._pending.popleft())
         for item in self._items:
-            yield self._finished_item(item)
+            yield from self._finished_items(item)
+        for picture in self._deinterlacer.flush():
+            yield self._frame(picture)
 
-    def _finished_item(self, item: av.Packet | av.VideoFrame) -> Frame | av.Packet:
-        return self._frame(item) if isinstance(item, av.VideoFrame) else item
+    def _finished_items(self, item: av.Packet | av.VideoFrame) -> Iterator[Frame | av.Packet]:
+        if not isinstance(item, av.VideoFrame):
+            yield item
+        elif self._plausible(item):
+            self._look_at(item)
+            for picture in self._deinterlacer(self._planar(item)):
+                yield self._frame(picture)
 
     def _first_picture(self) -> av.VideoFrame:
         for item in self._items:
@@ -150,7 +203,7 @@ class Decoder:
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
-            return self.stream.codec_context.decode(packet)
+            return self._codec.decode(packet)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
@@ -167,29 +220,100 @@ class Decoder:
                     if packet.size:
                         self.unshown += packet.stream is self.stream and packet.is_discard
                         yield packet
-                return
+                break
             except av.error.InvalidDataError:
                 self.damaged += 1
                 retries += 1
             except av.error.FFmpegError as error:
+                if self._sequence and self._sequence.missing is not None and isinstance(error, FileNotFoundError):
+                    break
                 raise InputError(f"{self.path} cannot be read further ({error.strerror})") from error
+        self._say_what_lies_behind()
+
+    def _say_what_lies_behind(self) -> None:
+        """Warn, at the end, of what could not be read beyond it."""
+        if self._sequence and self._sequence.missing is not None:
+            read = f"{self._sequence.count} pictures from number {self._sequence.first} on are read"
+            self._warn("gap", f"number {self._sequence.missing} is missing; {read}, those after it are not")
+        if self._file_size() != self._size:
+            self._warn("growing", "the file changed while it was read; what came after its end is missing")
+
+    def _plausible(self, picture: av.VideoFrame) -> bool:
+        """Whether a picture may be one of this video, as large as it is; a change is told."""
+        shape = _shape(picture)
+        if shape == self._shape:
+            return True
+        width, height = shape[:2]
+        first = self.info.width, self.info.height
+        if width * height > _ABSURD_AREA * first[0] * first[1] or min(width, height) < min(_LEAST_SIDE, *first):
+            self.damaged += 1
+            return False
+        before, self._shape = self._shape, shape
+        self._changes += 1
+        if self._changes <= _MOST_CHANGES:
+            told = f"changes from {_name(before)} to {_name(shape)} at {self._time(picture)}"
+            self.warnings.append(("changed", f"{self.path} {told}; it is brought to the first size and format"))
+        elif self._changes == _MOST_CHANGES + 1:
+            self.warnings.append(("changed", f"{self.path} changes more often than that; no more is said of it"))
+        return True
+
+    def _look_at(self, picture: av.VideoFrame) -> None:
+        """Warn, once each, of what the output will not have as this picture has it."""
+        if self._tags_of(picture) != self._tags:
+            since = self._time(picture)
+            self._warn("changed_tags", f"colour tags, aspect or rotation change at {since}; the first ones are kept")
+        if picture.interlaced_frame:
+            if self._deinterlacer.mode == "off":
+                self._warn("interlaced", "the picture is interlaced, and its fields are left as they are")
+            elif self._deinterlacer.mode == "auto":
+                since = self._time(picture)
+                self._warn("deinterlaced", f"the picture is interlaced from {since} on and deinterlaced (bwdif)")
+        for kind, name in _LOST.items():
+            if side_data(picture, kind) is not None:
+                self._warn("dynamic_hdr", f"the {name} metadata of the pictures are lost, the rest is kept")
+
+    def _warn(self, code: str, text: str) -> None:
+        """The first warning of its code."""
+        if code not in self._told:
+            self._told.add(code)
+            self.warnings.append((code, f"{self.path}: {text}"))
+
+    def _time(self, picture: av.VideoFrame) -> str:
+        return "an unknown time" if picture.pts is None else f"{float(picture.pts * self.info.time_base):.3f} s"
+
+    def _tags_of(self, picture: av.VideoFrame) -> tuple[object, ...]:
+        colors = picture.color_range, picture.colorspace, picture.color_primaries, picture.color_trc
+        return *colors, picture.rotation, self._codec.sample_aspect_ratio
+
+    def _file_size(self) -> int | None:
+        if self._sequence:
+            return None
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_size
+        return None
 
     def _frame(self, picture: av.VideoFrame) -> Frame:
-        size = picture.width, picture.height
-        if size != (self.info.width, self.info.height) or layout_for(picture.format.name) != self.layout:
-            raise InputError(
-                f"{self.path} changes from {self.info.width}x{self.info.height} {self.info.pix_fmt} to "
-                f"{size[0]}x{size[1]} {picture.format.name} midway; cut it there and upscale the parts"
-            )
+        planes = views(picture)
         return Frame(
-            planes=views(self._planar(picture)),
+            planes=planes[:3],
             bits=self.layout.bits,
             pts=self._pts(picture),
             time_base=self.info.time_base,
             duration=picture.duration or None,
             key=picture.key_frame,
             color=self.info.color,
+            alpha=planes[3] if self.layout.alpha else None,
+            captions=self._captions(picture),
         )
+
+    def _captions(self, picture: av.VideoFrame) -> av.VideoFrame | None:
+        """A tiny picture with the side data of this one, closed captions among them; None where it has none.
+
+        PyAV attaches no side data, but those of a picture go with it through a conversion.
+        """
+        if side_data(picture, "A53_CC") is None:
+            return None
+        return self._shrink.reformat(picture, 16, 16, "gray", interpolation=Interpolation.POINT, threads=1)
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own pts; where it has none or goes back, its dts, else the next moment after the last one."""
@@ -202,6 +326,14 @@ class Decoder:
         step = picture.duration or (round(1 / (rate * self.info.time_base)) if rate else 1)
         self._last_pts, self._clock = pts, pts + max(1, step)
         return pts
+
+
+def _shape(picture: av.VideoFrame) -> tuple[int, int, str]:
+    return picture.width, picture.height, picture.format.name
+
+
+def _name(shape: tuple[int, int, str]) -> str:
+    return f"{shape[0]}x{shape[1]} {shape[2]}"
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:

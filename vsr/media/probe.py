@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 from av.stream import Disposition, Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vsr.errors import InputError
 from vsr.frame import Color, Mastering, VideoInfo
-from vsr.media.pixels import FULL_RANGE, Layout, has_alpha, layout_for
+from vsr.media.pixels import FULL_RANGE, Layout, alpha_of, has_alpha, layout_for
 
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
@@ -28,6 +30,10 @@ _LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as terminals where their names say .txt
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
+_PATTERN = re.compile(r"((?:[^%]|%%)*)%(?:0?(\d+))?d((?:[^%]|%%)*)")  # as FFmpeg's image2 takes it
+_TRANSPARENT_PALETTES = {"png", "apng", "tiff"}
+
+IMAGE_RATE = Fraction(25)  # of image sequences that nothing is said of: FFmpeg's own
 
 # FFmpeg's names of its AVCOL_* and AVCHROMA_LOC_* numbers; what is not named here is reported as its number.
 _RANGES = {1: "tv", 2: "pc"}
@@ -131,37 +137,76 @@ def _ratio(value: Fraction | None, sign: str) -> str | None:
     return None if value is None else f"{value.numerator}{sign}{value.denominator}"
 
 
-def probe(path: str | os.PathLike[str]) -> MediaInfo:
+def probe(path: str | os.PathLike[str], stream: int | None = None) -> MediaInfo:
     """Read what ``path`` contains; the main video's first picture is decoded, for what only pictures know.
 
-    Raises ``InputError`` where there is no such file, it cannot be read, or it is not media.
+    ``stream`` is the index of the video to describe, None for the main one. Raises ``InputError`` where there is no
+    such file or stream, it cannot be read, or it is not media.
     """
     with open_input(path) as container:
         streams = tuple(_stream_info(stream) for stream in container.streams)
         duration_s = None if container.duration is None else container.duration / av.time_base
-        main = main_video(container)
+        main = main_video(container, stream)
         video = None
         if main is not None:
             video = video_info(main, _first_picture(container, main))
+            video = replace(video, alpha=video.alpha and can_be_transparent(path, main))
         return MediaInfo(Path(path), container.format.name, duration_s, streams, video)
 
 
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """Pictures whose names are numbered: ``pattern`` as FFmpeg takes it, ``count`` of them from number ``first`` on
+    without a gap; ``missing`` is the first number that is not there while later ones are."""
+
+    pattern: str
+    first: int
+    count: int
+    missing: int | None
+
+
+def image_sequence(path: Path) -> Sequence | None:
+    """The pictures that ``path`` names as a printf pattern (``shots/frame_%04d.png``); None where it is none, or the
+    name of a file. Raises ``InputError`` where no picture matches."""
+    match = _PATTERN.fullmatch(path.name)
+    if match is None or path.exists():
+        return None
+    before, width, after = match[1].replace("%%", "%"), int(match[2] or 0), match[3].replace("%%", "%")
+    number = re.compile(rf"{re.escape(before)}(\d{{{width or 1},}}){re.escape(after)}")
+    try:
+        names = [m[1] for entry in os.scandir(path.parent) if (m := number.fullmatch(entry.name))]
+    except OSError as error:
+        raise InputError(f"{path}: {path.parent} cannot be read ({error.strerror})") from error
+    found = sorted(int(name) for name in names if name == f"{int(name):0{width}}")
+    if not found:
+        raise InputError(f"{path} matches no file; %d stands for the number in the names, %04d for four digits of it")
+    count = next((i for i, n in enumerate(found) if n != found[0] + i), len(found))
+    missing = found[0] + count if count < len(found) else None
+    folder = str(path.parent).replace("%", "%%")
+    return Sequence(os.path.join(folder, path.name), found[0], count, missing)
+
+
 @contextlib.contextmanager
-def open_input(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
+def open_input(path: str | os.PathLike[str], rate: Fraction = IMAGE_RATE) -> Iterator[av.container.InputContainer]:
     """Open ``path`` for demuxing and close it for certain (containers hold reference cycles).
 
-    Raises ``InputError`` with one line that says what is wrong with the file.
+    It may be a printf pattern: an image sequence, of ``rate`` pictures a second. Raises ``InputError`` with one line
+    that says what is wrong with the file.
     """
     path = Path(path)
-    container = _open(path)
+    container = _open(path, rate)
     try:
         yield container
     finally:
         container.close()
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path, rate: Fraction) -> av.container.InputContainer:
     try:
+        sequence = image_sequence(path)
+        if sequence is not None:
+            numbers = {"start_number": str(sequence.first), "framerate": str(rate)}
+            return av.open(f"file:{sequence.pattern}", format="image2", options=numbers)
         if path.is_dir():
             raise InputError(f"{path} is a folder; name a video file")
         if not stat.S_ISREG(path.stat().st_mode):
@@ -169,7 +214,8 @@ def _open(path: Path) -> av.container.InputContainer:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty")
         # "file:" keeps a name like "a:b.mp4" from being taken for a protocol. Text in odd encodings survives a copy.
-        container = av.open(f"file:{path}", metadata_errors="surrogateescape")
+        options = {"pattern_type": "none"} if "%" in str(path) else {}  # a picture of that name is no pattern
+        container = av.open(f"file:{path}", options=options, metadata_errors="surrogateescape")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the name") from None
     except PermissionError:
@@ -194,8 +240,18 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def main_video(container: av.container.InputContainer) -> VideoStream | None:
-    """The first video stream that is neither cover art nor a still nor beyond FFmpeg's decoders; None without one."""
+def main_video(container: av.container.InputContainer, index: int | None = None) -> VideoStream | None:
+    """The first video stream that is neither cover art nor a still nor beyond FFmpeg's decoders; None without one.
+
+    With ``index`` it is that stream of the container. Raises ``InputError`` where that is no video to decode.
+    """
+    if index is not None:
+        videos = {s.index: s for s in container.streams.video if s.codec_context is not None}
+        if index in videos:
+            return videos[index]
+        name = container.name.removeprefix("file:")
+        known = f"of its streams, these are: {', '.join(map(str, videos))}" if videos else "it has none"
+        raise InputError(f"{name} has no video that can be decoded as stream {index}; {known}")
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     for stream in container.streams.video:
         if not stream.disposition & still and stream.codec_context is not None:
@@ -223,17 +279,46 @@ def codec_name(stream: Stream) -> str | None:
     return getattr(stream, "name", None) if stream.type == "data" else None
 
 
+def decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """What decodes ``stream``: its own context; VP8 and VP9 with alpha need libvpx, FFmpeg's decoders leave it out."""
+    context = stream.codec_context
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return context
+    libvpx = av.CodecContext.create(name, "r")
+    assert isinstance(libvpx, VideoCodecContext)
+    if context.extradata:
+        libvpx.extradata = context.extradata
+    return libvpx
+
+
+def can_be_transparent(path: str | os.PathLike[str], stream: VideoStream) -> bool:
+    """Whether a video whose format has alpha makes use of it. GIF is always decoded with alpha, so all its pictures
+    are looked at; of palettes, only those of still-picture codecs have colours that are transparent."""
+    codec = stream.codec_context.codec.canonical_name
+    if codec != "gif":
+        return stream.codec_context.pix_fmt != "pal8" or codec in _TRANSPARENT_PALETTES
+    with open_input(path) as container:
+        video = container.streams[stream.index]
+        assert isinstance(video, VideoStream)
+        return any(alpha is not None and alpha[0].min() < 255 for alpha in map(alpha_of, _pictures(container, video)))
+
+
 def _first_picture(container: av.container.InputContainer, stream: VideoStream) -> av.VideoFrame | None:
-    packets = 0
+    return next(_pictures(container, stream, _PROBE_PACKETS), None)
+
+
+def _pictures(
+    container: av.container.InputContainer, stream: VideoStream, packets: int | None = None
+) -> Iterator[av.VideoFrame]:
+    """What can be decoded of ``stream``, of its first ``packets`` only."""
+    decoder = decoder_of(stream)
     with contextlib.suppress(av.error.FFmpegError):
-        for packet in container.demux(stream):
+        for packet in itertools.islice(container.demux(stream), packets):
             with contextlib.suppress(av.error.FFmpegError):
-                for frame in packet.decode():
-                    return frame
-            packets += 1
-            if packets == _PROBE_PACKETS:
-                break
-    return None
+                if packet.size:  # an empty one would be taken for the end
+                    yield from decoder.decode(packet)
+        yield from decoder.decode(None)
 
 
 def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
