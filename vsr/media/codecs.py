@@ -52,6 +52,8 @@ _HDR_WORDS = {
 }
 _HARDWARE = {"nvenc": "an NVIDIA GPU", "qsv": "an Intel GPU", "amf": "an AMD GPU"}
 _HARDWARE |= {"videotoolbox": "a Mac with Apple's processor"}
+# What encoders name and then refuse, all but the formats given here
+_ALPHA_FORMATS = {"libx265": set[str](), "libvpx-vp9": {"yuva420p"}}
 # Codecs that a muxer lets in and then refuses, or that hardly a player looks for there.
 _UNFIT = {"mov": {"av1", "vp8", "vp9"}, "mp4": {"ffv1"}}
 
@@ -315,7 +317,8 @@ def _encoded(encoder: Codec, pix_fmt: str) -> Layout | None:
     """What ``encoder`` makes of pictures in ``pix_fmt``; None where that is not for us."""
     alpha = pix_fmt.startswith("yuva")
     layout = _SEMIPLANAR.get(pix_fmt) or Layout.of(pix_fmt.replace("yuva", "yuv"))
-    if layout is None or "yuvj" in pix_fmt or (alpha and encoder.name == "libx265"):  # which cannot be opened with it
+    refused = alpha and pix_fmt not in _ALPHA_FORMATS.get(encoder.name, {pix_fmt})
+    if layout is None or refused or "yuvj" in pix_fmt:
         return None
     bits = min(layout.bits, 10) if encoder.name.endswith("_nvenc") else layout.bits  # it takes 16 and codes 10
     return replace(layout, bits=bits, alpha=alpha)

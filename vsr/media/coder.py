@@ -21,8 +21,10 @@ from vsr.media.pixels import FULL_RANGE, LIMITED_RANGE, Layout, views
 from vsr.media.probe import CHROMA_LOCATIONS, color_names, video_info
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
+_GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: as containers have it
 _LEFT = 1  # AVCHROMA_LOC_LEFT
 _TRIAL_SIDE = 256  # pixels; some hardware takes no less
+_CHROMA_BLOCK = 4  # luma samples that share one of chroma, at most, in a row or column
 _RESIZING = "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp:param0=0:param1=0.5"
 
 
@@ -160,44 +162,60 @@ class Coder:
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """``frame`` as the encoder takes it."""
-        picture = av.VideoFrame(frame.width, frame.height, self._source.pix_fmt)
-        planes = views(picture)
-        count = len(planes) - self._source.alpha
-        for plane, values in zip(planes[:count], frame.planes, strict=False):
-            plane[...] = values
-        for plane in planes[len(frame.planes) : count]:
-            plane.fill(1 << (frame.bits - 1))
-        if self._source.alpha:
-            planes[-1][...] = (1 << frame.bits) - 1 if frame.alpha is None else frame.alpha
-        picture = self._converted(picture)
         color = self.promised.color
+        ranges = ["full" if c.range == FULL_RANGE else "limited" for c in (self._color, color)]
+        moved = color.chroma_location and self._color.chroma_location not in (0, color.chroma_location)
+        width, height = frame.width, frame.height
+        if self._source.pix_fmt == self.pix_fmt and ranges[0] == ranges[1] and not moved:
+            picture = self._planar(frame, width, height)
+        else:
+            # Whole chroma samples: swscale would stretch those of an odd side.
+            wide, high = width + -width % _CHROMA_BLOCK, height + -height % _CHROMA_BLOCK
+            if self._graph is None:
+                self._graph = self._conversion(wide, high, f"{width}:{height}", ranges)
+            self._graph.push(self._planar(frame, wide, high))
+            picture = self._graph.vpull()
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration or 0
         picture.color_range, picture.colorspace = color.range, color.space
         picture.color_primaries, picture.color_trc = color.primaries, color.transfer
         return picture
 
-    def _converted(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """``picture`` in the encoder's format, chroma where the output has it and in the output's range."""
-        source, target = self._color, self.promised.color
-        ranges = ["full" if color.range == FULL_RANGE else "limited" for color in (source, target)]
-        moved = target.chroma_location and source.chroma_location not in (0, target.chroma_location)
-        if self._source.pix_fmt == self.pix_fmt and ranges[0] == ranges[1] and not moved:
-            return picture
-        if self._graph is None:
-            # Everything is stated on both sides, or swscale has ideas of its own. One thread: see Planar.
-            sites = [CHROMA_LOCATIONS.get(color.chroma_location, "left") for color in (source, target)]
-            stated = f"in_range={ranges[0]}:out_range={ranges[1]}:in_chroma_loc={sites[0]}:out_chroma_loc={sites[1]}"
-            self._graph = graph = av.filter.Graph()
-            graph.threads = 1
-            size = {"video_size": f"{picture.width}x{picture.height}", "pixel_aspect": "1/1"}
-            graph.link_nodes(
-                graph.add("buffer", pix_fmt=picture.format.name, time_base="1/1", **size),
-                graph.add("scale", f"{_RESIZING}:{stated}"),
-                graph.add("format", self.pix_fmt),
-                graph.add("buffersink"),
-            ).configure()
-        self._graph.push(picture)
-        return self._graph.vpull()
+    def _planar(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
+        """``frame`` in its own format, its last row and column repeated to that size."""
+        picture = av.VideoFrame(width, height, self._source.pix_fmt)
+        planes: list[np.ndarray | None] = [*frame.planes, *[None] * (2 if len(frame.planes) == 1 else 0)]
+        if self._source.chroma is None:
+            del planes[1:]
+        if self._source.alpha:
+            planes.append(np.full_like(frame.luma, (1 << frame.bits) - 1) if frame.alpha is None else frame.alpha)
+        for plane, values in zip(views(picture), planes, strict=True):
+            if values is None:  # neutral chroma
+                plane.fill(1 << (frame.bits - 1))
+                continue
+            rows, columns = values.shape
+            plane[:rows, :columns] = values
+            plane[:rows, columns:] = values[:, -1:]
+            plane[rows:] = plane[rows - 1]
+        return picture
+
+    def _conversion(self, width: int, height: int, crop: str, ranges: list[str]) -> av.filter.Graph:
+        """From the source's format, range and chroma location to the output's, then cut to size ``crop``.
+
+        Everything is stated on both sides, or swscale has ideas of its own. One thread: see ``Planar``.
+        """
+        sites = [CHROMA_LOCATIONS.get(c.chroma_location, "left") for c in (self._color, self.promised.color)]
+        stated = f"in_range={ranges[0]}:out_range={ranges[1]}:in_chroma_loc={sites[0]}:out_chroma_loc={sites[1]}"
+        graph = av.filter.Graph()
+        graph.threads = 1
+        size = {"video_size": f"{width}x{height}", "pixel_aspect": "1/1", "time_base": "1/1"}
+        graph.link_nodes(
+            graph.add("buffer", pix_fmt=self._source.pix_fmt, **size),
+            graph.add("scale", f"{_RESIZING}:{stated}"),
+            graph.add("format", self.pix_fmt),
+            graph.add("crop", f"{crop}:0:0:exact=1"),
+            graph.add("buffersink"),
+        ).configure()
+        return graph
 
 
 def drained(stream: Any, frames: int) -> list[av.Packet]:
@@ -235,6 +253,7 @@ def trial(
     coder = Coder(source.info, source.layout, settings, width, height, None)
     context: Any = CodecContext.create(coder.encoder)
     context.framerate = source.info.rate or Fraction(25)
+    context.flags |= _GLOBAL_HEADER
     coder.open(context, source.info.time_base, width, height)
     begun = time.perf_counter()
     sizes = [packet.size for frame in frames for packet in context.encode(coder.picture(frame))]

@@ -96,7 +96,9 @@ class Encoder:
             picture = f"a picture of {self.written.width}x{self.written.height} ({self._coder.pix_fmt})"
             raise OutputError(f"{self.target}: {self._coder.settings.codec} cannot encode {picture}") from error
         stream.set_display_matrix(source.display_matrix)
-        stream.metadata.update(content_tags(source.stream.metadata))
+        tags = content_tags(source.stream.metadata)
+        tags.pop("alpha_mode", None)  # the muxer says it of what has alpha
+        stream.metadata.update(tags)
         stream.disposition = source.stream.disposition
         self.written.index = track_index(self._container) or 0
         return stream
