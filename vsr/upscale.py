@@ -86,7 +86,8 @@ def _resizer(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What makes planes of ``source`` pictures (width, height), one sample for ``factors``, planes of ``target`` ones.
 
-    All pairs are (horizontal, vertical).
+    All pairs are (horizontal, vertical). It is shared by all upscalers: unlike engines, both kinds of resizer may be
+    called by several threads.
     """
     x, y = (chroma_grid(*axis) for axis in zip(source, target, factors, places, strict=True))
     small, big = ((-(-height // factors[1]), -(-width // factors[0])) for width, height in (source, target))

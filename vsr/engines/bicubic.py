@@ -31,7 +31,8 @@ class Bicubic(Engine):
 
     Its ``name`` is 'cpu' (Halide) or 'reference' (numpy). ``shift`` = (x, y) says where samples lie: output sample j at
     j/n - shift of the input. The default, (n - 1)/(2n), aligns the planes' centres; chroma sited at the left wants
-    (n - 1)/(4n) for x. Raises UsageError and EngineError as `open_engine`, ValueError for an absurd shift.
+    (n - 1)/(4n) for x. It holds no state between calls, so several threads may use one. Raises UsageError
+    and EngineError as `open_engine`, ValueError for an absurd shift.
     """
 
     def __init__(self, scale: int, bits: int = 8, shift: tuple[float, float] | None = None, engine: str = "auto",
