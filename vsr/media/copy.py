@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections import deque
-from dataclasses import dataclass
+import re
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
+from typing import Any
 
 import av
 from av.container import OutputContainer
@@ -14,18 +17,29 @@ from av.stream import Disposition, Stream
 
 from vsr.media.decode import Decoder
 from vsr.media.probe import codec_name
+from vsr.media.subtitles import TextConverter
 
 _COVERS = {"mjpeg": "jpg", "png": "png"}
 # What belongs to the source's container or its coding, not to its content.
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
 _STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
 
+_TEXTS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
+_MATROSKA = (
+    Disposition.default | Disposition.forced | Disposition.original | Disposition.comment
+    | Disposition.hearing_impaired | Disposition.visual_impaired
+)  # fmt: skip
+_DISPOSITIONS = {"mp4": Disposition.default, "mov": Disposition.default, "matroska": _MATROSKA, "webm": _MATROSKA}
+_ELSEWHERE = "as something else in the container"
+_ATTACHED = "as an attachment"
+
 
 @dataclass(slots=True)
 class Track:
     """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units.
 
-    ``index`` is the stream's own in the finished file, None for a cover (they come after all others).
+    ``index`` is the stream's own in the finished file, None for a cover (they come after all others); ``labels`` are
+    what the container says of it.
     """
 
     index: int | None
@@ -36,55 +50,101 @@ class Track:
     first: int | None = None
     last: int = 0
     last_dts: int | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Output:
+    """Where the packets of a stream go, and what makes others of them on the way."""
+
+    stream: Stream
+    track: Track
+    convert: TextConverter | None = None
 
 
 class Copies:
     """Copies streams of ``source`` into ``container``, whose header is not written yet.
 
-    ``tracks`` counts what was written, one for each stream but attachments; ``warnings`` gets (code, message) pairs.
+    ``tracks`` counts what was written, one for each stream but attachments; ``kinds`` is how many streams of each kind
+    the file has from here; ``warnings`` gets (code, message) pairs.
     """
 
     def __init__(self, source: Decoder, container: OutputContainer, warnings: deque[tuple[str, str]]) -> None:
         self.tracks: list[Track] = []
+        self.kinds: Counter[str] = Counter()
         self.warnings = warnings
         self._source = source
         self._container = container
-        self._outputs: dict[int, tuple[Stream, Track]] = {}
+        self._outputs: dict[int, _Output] = {}
 
     def add(self, stream: Stream) -> None:
-        """A stream for a copy of ``stream``, or a warning where the container cannot hold one."""
-        codec = codec_name(stream)
-        if stream.type == "data" and codec == "bin_data" and self._source.container.chapters():
-            return  # QuickTime keeps its chapters' titles in a track of their own; they are copied as chapters
-        copied = stream.type in ("audio", "subtitle", "attachment")
-        if stream.type == "video" and stream.disposition & Disposition.attached_pic:
-            cover = self._source.attached_picture(stream)
-            if cover is not None and codec in _COVERS and self._container.format.name == "matroska":
-                # Matroska keeps covers as attachments, and knows them by this name.
-                extension = _COVERS[codec]
-                self._container.add_attachment(f"cover.{extension}", f"image/{codec.removeprefix('m')}", cover)
-                return
-            copied = True
-        if not copied or not _holds(self._container.format.name, stream):
-            what = f"{stream.type} stream #{stream.index} ({codec or 'unknown'})"
-            self.warnings.append(("dropped_stream", f"{self._source.path}: {what} is left out"))
+        """A stream for a copy of ``stream``, in another form where the container needs it; or a warning."""
+        form = _form(self._container.format.name, stream, self._source)
+        if form == _ELSEWHERE:
             return
-        out = self._container.add_stream_from_template(stream, opaque=True)
-        out.metadata.update(content_tags(stream.metadata))
+        if form is None:
+            self.warnings.append(("dropped_stream", f"{self._source.path}: {describe(stream)} is left out"))
+            return
+        if form == _ATTACHED:
+            self._attach(stream)
+            return
+        convert = None
+        out: Any
+        if form == (codec_name(stream) or stream.type):
+            out = self._container.add_stream_from_template(stream, opaque=True)
+        else:
+            out = self._container.add_stream(form)
+            convert = TextConverter(stream, out, partial(self._warn_of_loss, stream, form))
+        out.metadata.update(stream_tags(stream.metadata))
         out.disposition = stream.disposition
+        self.kinds[kind_of(stream)] += 1
         if stream.type != "attachment":
-            track = Track(track_index(self._container), stream.type, stream.time_base or Fraction(1, av.time_base))
-            self._outputs[stream.index] = out, track
+            unit = stream.time_base or Fraction(1, av.time_base)
+            track = Track(track_index(self._container), stream.type, unit, labels=labels(self._container, out))
+            self._outputs[stream.index] = _Output(out, track, convert)
             self.tracks.append(track)
             self._source.copied.add(stream)
 
+    def _attach(self, stream: Stream) -> None:
+        """Matroska keeps covers as attachments, and knows them by their name."""
+        codec = codec_name(stream) or ""
+        picture = self._source.attached_picture(stream)
+        if picture is None:
+            self.warnings.append(("dropped_stream", f"{self._source.path}: {describe(stream)} is empty, and left out"))
+            return
+        tags = {key.lower(): value for key, value in stream.metadata.items()}
+        name = tags.get("filename") or f"cover.{_COVERS[codec]}"
+        self._container.add_attachment(name, f"image/{codec.removeprefix('m')}", picture)
+        self.kinds["cover"] += 1
+
+    def _warn_of_loss(self, stream: Stream, form: str, what: str) -> None:
+        self.warnings.append(("converted_stream", f"{self._source.path}: {describe(stream)} {what} as {form}"))
+
     def write(self, packet: av.Packet) -> None:
         """Copy a packet of the source; nothing happens where its stream was not added. It is unchanged afterwards."""
-        if packet.stream.index not in self._outputs:
+        output = self._outputs.get(packet.stream.index)
+        if output is None:
             return
-        out, track = self._outputs[packet.stream.index]
+        if output.convert is not None:
+            for made in output.convert(packet):
+                self._mux(output, made)
+            return
         # Muxing changes these, and other outputs of the same source get the packet too.
         before = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
+        try:
+            self._mux(output, packet)
+        finally:
+            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = before
+
+    def finish(self) -> None:
+        """Write what is held back, when the source has ended."""
+        for output in self._outputs.values():
+            if output.convert is not None:
+                for made in output.convert.flush():
+                    self._mux(output, made)
+
+    def _mux(self, output: _Output, packet: av.Packet) -> None:
+        track = output.track
         if packet.dts is None:
             packet.dts = packet.pts if packet.pts is not None else track.last
         # Muxers insist on the order, and but for subtitles on time that moves on.
@@ -99,11 +159,50 @@ class Copies:
         track.first = packet.pts if track.first is None else min(track.first, packet.pts)
         track.last = max(track.last, packet.pts)
         track.last_dts = packet.dts
-        packet.stream = out
-        try:
-            self._container.mux(packet)
-        finally:
-            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = before
+        packet.stream = output.stream
+        self._container.mux(packet)
+
+
+def unheld(container: str, source: Decoder) -> list[Stream]:
+    """The streams of ``source`` that ``container`` (FFmpeg's name of the muxer) holds in no form."""
+    others = [stream for stream in source.container.streams if stream is not source.stream]
+    return [stream for stream in others if _form(container, stream, source) is None]
+
+
+def describe(stream: Stream) -> str:
+    """What a message calls a stream: ``audio stream #1 (aac)``."""
+    kind = kind_of(stream)
+    return f"{kind} {'' if kind == 'attachment' else 'stream '}#{stream.index} ({codec_name(stream) or 'unknown'})"
+
+
+def kind_of(stream: Stream) -> str:
+    """FFmpeg's type of a stream, or "cover"."""
+    return "cover" if stream.type == "video" and stream.disposition & Disposition.attached_pic else stream.type
+
+
+def labels(container: OutputContainer, out: Stream) -> dict[str, str]:
+    """What ``container`` tells of a stream apart from its content: ``language``, ``title`` and ``disposition``, as far
+    as the container has a place for them."""
+    name = container.format.name
+    told: dict[str, str] = {}
+    if name not in _DISPOSITIONS or out.type not in ("audio", "subtitle", "video"):
+        return told
+    tags = {key.lower(): value for key, value in out.metadata.items()}
+    language = tags.get("language", "und")
+    if language != "und" and (name not in ("mp4", "mov") or re.fullmatch("[a-z]{3}", language)):
+        told["language"] = language
+    if "title" in tags:
+        told["title"] = tags["title"]
+    said = disposition_names(name, out)
+    if said != "none" or name not in ("mp4", "mov"):  # where none of a kind is the default, MPEG-4's first one is
+        told["disposition"] = said
+    return told
+
+
+def disposition_names(container: str, stream: Stream) -> str:
+    """The dispositions of a stream that ``container`` (FFmpeg's name of the muxer) has a place for, in words."""
+    flags = stream.disposition & _DISPOSITIONS.get(container, Disposition(0))
+    return " ".join(flag.name or "" for flag in Disposition if flag & flags) or "none"
 
 
 def track_index(container: OutputContainer) -> int | None:
@@ -117,6 +216,36 @@ def content_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags to carry over; Matroska and WebM have the names in capitals."""
     stale = {k for k in tags if k.lower() in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
     return {k: v for k, v in tags.items() if k not in stale}
+
+
+def stream_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags of a stream to carry over. FFmpeg reads a track's name in MPEG-4 as "name" and writes "title"."""
+    kept = content_tags(tags)
+    if "name" in kept:
+        kept.setdefault("title", kept.pop("name"))
+    return kept
+
+
+def _form(container: str, stream: Stream, source: Decoder) -> str | None:
+    """The codec in which ``container`` holds ``stream``, None where it does in none; or one of the other ways."""
+    codec, kind = codec_name(stream), kind_of(stream)
+    if kind == "data":
+        if "timecode" in stream.metadata and "timecode" in source.stream.metadata:
+            return _ELSEWHERE  # the picture's own tag says it; FFmpeg makes QuickTime's track of it again
+        held = codec is not None and container in ("mp4", "mov") and _holds(container, stream)
+        if not held and codec == "bin_data" and source.container.chapters():
+            return _ELSEWHERE  # QuickTime keeps its chapters' titles in a track of their own; they go as chapters
+        return codec if held else None
+    if kind == "cover":
+        if container == "matroska":
+            return _ATTACHED if codec in _COVERS else None
+        return codec if container == "mp4" and _holds(container, stream) else None
+    if container == "avi" and kind == "video":
+        return None  # it would play at another rate: AVI counts frames
+    if _holds(container, stream):
+        return codec or stream.type
+    text: Any = stream.codec_context.codec if kind == "subtitle" and stream.codec_context is not None else None
+    return _TEXTS.get(container) if text is not None and text.text_sub else None
 
 
 def _holds(container: str, stream: Stream) -> bool:

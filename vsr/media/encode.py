@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,7 +18,7 @@ from vsr.errors import OutputError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings
 from vsr.media.coder import Coder, drained
-from vsr.media.copy import Copies, Track, content_tags, track_index
+from vsr.media.copy import Copies, Track, content_tags, labels, stream_tags, track_index
 from vsr.media.decode import Decoder
 
 
@@ -26,15 +26,22 @@ from vsr.media.decode import Decoder
 class Written:
     """All that a complete file must hold: ``pts`` of the frames in ``time_base`` units, the copied tracks, and the
     colours and HDR metadata of ``promised``.
-    ``index`` is that of the frames' stream in the finished file."""
+
+    ``index`` is that of the frames' stream in the finished file, ``labels`` what ``container`` says of it; ``kinds``
+    counts the other streams by their kind.
+    """
 
     width: int
     height: int
     time_base: Fraction
     promised: VideoInfo
+    container: str
     index: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
     pts: array[int] = field(default_factory=lambda: array("q"))
     tracks: list[Track] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    chapters: int = 0
 
 
 class Encoder:
@@ -64,18 +71,20 @@ class Encoder:
         self.warnings: deque[tuple[str, str]] = deque()
         self._coder = Coder(info, source.layout, settings, width, height, container)
         self.warnings.extend(self._coder.warnings)
-        self.written = Written(width, height, info.time_base, self._coder.promised)
+        self.written = Written(width, height, info.time_base, self._coder.promised, container)
 
         options = {"avoid_negative_ts": "disabled"}
         if container in ("mp4", "mov"):
             # In this unit a start later than zero is kept; exactly for the picture, to 10 us for the others.
             unit = info.time_base.denominator
             options["movie_timescale"] = str(unit * max(1, 100_000 // unit))
+        if container in ("matroska", "webm"):
+            options["default_mode"] = "passthrough"  # of the disposition: no track is made the default one
         self._container = av.open(
             f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
         )
         self._copies = Copies(source, self._container, self.warnings)
-        self.written.tracks = self._copies.tracks
+        self.written.tracks, self.written.kinds = self._copies.tracks, self._copies.kinds
         try:
             for stream in source.container.streams:
                 if stream is source.stream:
@@ -83,7 +92,12 @@ class Encoder:
                 else:
                     self._copies.add(stream)
             self._container.metadata.update(content_tags(source.container.metadata))
-            self._container.set_chapters(source.chapters())
+            chapters = source.chapters()
+            if chapters and container == "avi":
+                self.warnings.append(("dropped_chapters", f"{source.path}: avi holds no chapters; they are left out"))
+            else:
+                self._container.set_chapters(chapters)
+                self.written.chapters = len(chapters)
         except BaseException:
             self._container.close()
             raise
@@ -96,11 +110,12 @@ class Encoder:
             picture = f"a picture of {self.written.width}x{self.written.height} ({self._coder.pix_fmt})"
             raise OutputError(f"{self.target}: {self._coder.settings.codec} cannot encode {picture}") from error
         stream.set_display_matrix(source.display_matrix)
-        tags = content_tags(source.stream.metadata)
+        tags = stream_tags(source.stream.metadata)
         tags.pop("alpha_mode", None)  # the muxer says it of what has alpha
         stream.metadata.update(tags)
         stream.disposition = source.stream.disposition
         self.written.index = track_index(self._container) or 0
+        self.written.labels = labels(self._container, stream)
         return stream
 
     def __enter__(self) -> Encoder:
@@ -127,6 +142,7 @@ class Encoder:
         """Drain the encoder and complete the file."""
         with self._errors():
             self._container.mux(drained(self._stream, len(self.written.pts)))
+            self._copies.finish()
             self._container.close()
 
     @contextlib.contextmanager

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vsr.frame import Mastering, VideoInfo
-from vsr.media.copy import Track
+from vsr.media.copy import Track, disposition_names, kind_of, stream_tags
 from vsr.media.encode import Written
 from vsr.media.probe import color_names, open_input, video_info
+
+_KINDS = ("video", "audio", "subtitle", "attachment", "cover")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class _Found:
 
     type: str
     time_base: Fraction
+    labels: dict[str, str]
     pts: array[int] = field(default_factory=lambda: array("q"))
     packets: int = 0
     bytes: int = 0
@@ -48,10 +53,16 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
     The file is demuxed whole, but only its first picture is decoded. Raises ``InputError`` where it cannot be read.
     """
     with open_input(path) as container:
-        main = container.streams[written.index] if written.index < len(container.streams) else None
+        index = _place(written, written.index)
+        main = container.streams[index] if index < len(container.streams) else None
         if not isinstance(main, VideoStream):
             return [Check("video", False, 1, 0)]
-        found = {s.index: _Found(s.type, s.time_base or Fraction(1, av.time_base)) for s in container.streams}
+        found = {
+            s.index: _Found(s.type, s.time_base or Fraction(1, av.time_base), _labels(written.container, s))
+            for s in container.streams
+        }
+        kinds = Counter(kind_of(s) for s in container.streams if s is not main)
+        chapters = len(container.chapters())
         picture = None
         for packet in container.demux():
             if not packet.size:
@@ -73,10 +84,24 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         _size(written, result),
         _timestamps(written, video),
         _duration(written, [video, *found.values()]),
+        _streams(written, kinds),
+        *_told("video", written.labels, video.labels),
         *_tracks(written, video, found),
+        Check("chapters", chapters == written.chapters, written.chapters, chapters),
         *_tags(source, written.promised, result),
         *_hdr(written.promised, result),
     ]
+
+
+def _omitted(written: Written) -> list[Track]:
+    """MPEG-4 leaves out tracks without a packet, but for subtitles."""
+    empty = [track for track in written.tracks if not track.packets and track.type != "subtitle"]
+    return empty if written.container in ("mp4", "mov") else []
+
+
+def _place(written: Written, index: int) -> int:
+    """The index in the file of the stream that was to have ``index``."""
+    return index - sum(track.index is not None and track.index < index for track in _omitted(written))
 
 
 def _size(written: Written, result: VideoInfo) -> Check:
@@ -111,13 +136,33 @@ def _duration(written: Written, found: list[_Found]) -> Check:
     return Check("duration_s", abs(expected - got) <= tolerance, round(float(expected), 4), round(float(got), 4))
 
 
+def _streams(written: Written, kinds: Counter[str]) -> Check:
+    """How many streams there are beside the upscaled one; the data that FFmpeg adds for itself are not counted."""
+    wanted = written.kinds - Counter(track.type for track in _omitted(written))
+    expected, got = (", ".join(f"{n[kind]} {kind}" for kind in _KINDS if n[kind]) or "none" for n in (wanted, kinds))
+    return Check("streams", expected == got, expected, got)
+
+
+def _labels(container: str, stream: Stream) -> dict[str, str]:
+    """What is said of a stream, under the names that ``vsr.media.copy.labels`` gives them."""
+    tags = {key.lower(): value for key, value in stream_tags(stream.metadata).items()}
+    told = {key: tags[key] for key in ("language", "title") if key in tags}
+    return told | {"disposition": disposition_names(container, stream)}
+
+
+def _told(name: str, expected: dict[str, str], got: dict[str, str]) -> list[Check]:
+    return [Check(f"{name} {key}", got.get(key) == value, value, got.get(key)) for key, value in expected.items()]
+
+
 def _tracks(written: Written, video: _Found, others: dict[int, _Found]) -> list[Check]:
     checks = []
     for number, track in enumerate(written.tracks, start=1):
         name = f"{track.type} {number}"
-        index = track.index
-        if index is None:  # a cover
-            index = next((i for i, f in others.items() if i > written.index and f.type == track.type), -1)
+        index = -1
+        if track.index is None:  # a cover: the last of its kind
+            index = max((i for i, f in others.items() if f.type == track.type), default=-1)
+        elif track not in _omitted(written):
+            index = _place(written, track.index)
         match = others.pop(index, None)
         if match is None or match.type != track.type:
             checks.append(Check(name, track.packets == 0, f"{track.packets} packets", "no such stream"))
@@ -126,6 +171,7 @@ def _tracks(written: Written, video: _Found, others: dict[int, _Found]) -> list[
         whole = match.packets == track.packets or match.bytes == track.bytes
         whole |= track.type == "subtitle" and match.packets > track.packets
         checks.append(Check(name, whole, f"{track.packets} packets", f"{match.packets} packets"))
+        checks += _told(name, track.labels, match.labels)
         if track.type == "audio" and track.first is not None and match.pts and written.pts and video.pts:
             checks.append(_offset(name, written, track, video, match))
     return checks
