@@ -236,8 +236,8 @@ def _times(before: Facts, after: Facts) -> str | None:
 
 
 def _duration(before: Facts, after: Facts) -> str | None:
-    """From the first picture or sound to the end of the last; where a file does not say how long its last packet is,
-    to one frame."""
+    """From the first picture or sound to the end of the last; to two frames where a file does not say when its last
+    packet ends."""
     have, got = _length(before), _length(after)
     if have is None or got is None:
         return None
@@ -248,15 +248,13 @@ def _duration(before: Facts, after: Facts) -> str | None:
 def _length(facts: Facts) -> tuple[Fraction, Fraction] | None:
     """Seconds, and to how many of them that is known."""
     times = [time for time in facts.times if time is not None]
-    ends = [(time, Fraction(1)) for time in times]
-    for stream in [facts.video, *facts.of("audio")]:
-        packets = stream.packets if stream else []
-        ends += [(p.time + p.duration, Fraction(0 if p.duration else 1)) for p in packets if p.time is not None]
-    if not times or not ends:
+    packets = [p for s in [facts.video, *facts.of("audio")] if s for p in s.packets if p.time is not None]
+    if not times:
         return None
-    steps = [b - a for a, b in itertools.pairwise(times)]
-    end, unsure = max(ends)
-    return end - min(time for time, _ in ends), unsure and max(steps, default=Fraction(1))
+    start = min([times[0], *(p.time for p in packets)])
+    end, known = max([(max(times), False), *((p.time + p.duration, p.duration > 0) for p in packets)])
+    step = 2 * max((b - a for a, b in itertools.pairwise(times)), default=Fraction(1, 2))
+    return end - start, Fraction(0) if known and None not in facts.times else step
 
 
 def _pictures(before: Facts, after: Facts) -> str | None:
