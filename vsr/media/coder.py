@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from av.codec.context import CodecContext
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings, choose_format, open_context, picture_options
@@ -57,6 +58,9 @@ class Coder:
         chroma = self.layout.chroma if layout.chroma is None else layout.chroma
         self._source = replace(layout, chroma=chroma, alpha=self.layout.alpha)
         self._color = info.color
+        known = CodecContext.create(self.encoder).supported_options.private
+        self.takes_captions = any(option.name == "a53cc" for option in known)
+        self._enlarger = VideoReformatter()
         self._graph: av.filter.Graph | None = None
         subsampled = self.layout.chroma not in (None, (0, 0))
         location = (info.color.chroma_location or _LEFT) if subsampled else 0
@@ -158,6 +162,8 @@ class Coder:
         options = picture_options(self.encoder, info, self.layout, width, height)
         if location := CHROMA_LOCATIONS.get(color.chroma_location):
             options.append(("chroma_sample_location", location))
+        if self.takes_captions:
+            options.append(("a53cc", "1"))
         open_context(context, self.settings, options)
 
     def picture(self, frame: Frame) -> av.VideoFrame:
@@ -182,7 +188,7 @@ class Coder:
 
     def _planar(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
         """``frame`` in its own format, its last row and column repeated to that size."""
-        picture = av.VideoFrame(width, height, self._source.pix_fmt)
+        picture = self._blank(frame, width, height)
         planes: list[np.ndarray | None] = [*frame.planes, *[None] * (2 if len(frame.planes) == 1 else 0)]
         if self._source.chroma is None:
             del planes[1:]
@@ -196,6 +202,17 @@ class Coder:
             plane[:rows, :columns] = values
             plane[:rows, columns:] = values[:, -1:]
             plane[rows:] = plane[rows - 1]
+        return picture
+
+    def _blank(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
+        """A picture to be filled; one that brings the closed captions of ``frame`` where the encoder takes them."""
+        if not isinstance(frame.captions, av.VideoFrame) or not self.takes_captions:
+            return av.VideoFrame(width, height, self._source.pix_fmt)
+        # PyAV attaches no side data to a picture, but those of another go with it through a conversion.
+        picture = self._enlarger.reformat(
+            frame.captions, width, height, self._source.pix_fmt, interpolation=Interpolation.POINT, threads=1
+        )
+        picture.pict_type = 0  # the encoder's choice
         return picture
 
     def _conversion(self, width: int, height: int, crop: str, ranges: list[str]) -> av.filter.Graph:

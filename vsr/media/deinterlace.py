@@ -29,7 +29,7 @@ class Deinterlacer:
         self.mode = mode
         self._graph: Graph | None = None
         self._shape: tuple[int, int, str] | None = None
-        self._held: deque[av.VideoFrame] = deque()  # what went in, for the times of what comes out
+        self._held: deque[av.VideoFrame | None] = deque()  # what went in, for the times of what comes out
 
     @property
     def running(self) -> bool:
@@ -45,6 +45,9 @@ class Deinterlacer:
             if not wanted or any(p.width < _LEAST[0] or p.height < _LEAST[1] for p in frame.planes):
                 return [*done, frame]
             self._graph, self._shape = self._opened(frame), shape
+            # The first frame once more, to be dropped: without one before it, bwdif blurs even what stands still.
+            self._held.append(None)
+            self._graph.vpush(frame)
         self._held.append(frame)
         self._graph.vpush(frame)
         return done + self._pulled()
@@ -87,5 +90,6 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return done
             own = self._held.popleft()
-            frame.pts, frame.dts, frame.duration = own.pts, own.dts, own.duration
-            done.append(frame)
+            if own is not None:
+                frame.pts, frame.dts, frame.duration = own.pts, own.dts, own.duration
+                done.append(frame)

@@ -72,6 +72,7 @@ class Encoder:
         self._coder = Coder(info, source.layout, settings, width, height, container)
         self.warnings.extend(self._coder.warnings)
         self.written = Written(width, height, info.time_base, self._coder.promised, container)
+        self._captions_lost = False
 
         options = {"avoid_negative_ts": "disabled"}
         if container in ("mp4", "mov"):
@@ -132,6 +133,10 @@ class Encoder:
         """Encode a frame, or copy a packet that the source gave."""
         with self._errors():
             if isinstance(item, Frame):
+                if item.captions is not None and not self._coder.takes_captions and not self._captions_lost:
+                    self._captions_lost = True
+                    lost = f"{self._coder.settings.codec} cannot carry the closed captions; they are dropped"
+                    self.warnings.append(("captions", lost))
                 self._container.mux(self._stream.encode(self._coder.picture(item)))
                 assert item.pts is not None  # a decoder always gives one
                 self.written.pts.append(item.pts)
