@@ -18,7 +18,7 @@ class Deinterlacer:
 
     ``mode``: "auto" touches the frames that say that they are interlaced, and passes all others as they are; "on"
     touches all; "off" none. The field order is each frame's own. bwdif looks at the frames before and after, so one
-    frame is always held back; ``flush()`` gives it, too. ``running`` tells whether anything goes through bwdif yet.
+    frame is held back once there is something to do; ``flush()`` gives it, too.
 
     Raises ``UsageError`` for another mode.
     """
@@ -30,10 +30,6 @@ class Deinterlacer:
         self._graph: Graph | None = None
         self._shape: tuple[int, int, str] | None = None
         self._held: deque[av.VideoFrame | None] = deque()  # what went in, for the times of what comes out
-
-    @property
-    def running(self) -> bool:
-        return self._graph is not None
 
     def __call__(self, frame: av.VideoFrame) -> list[av.VideoFrame]:
         done: list[av.VideoFrame] = []
