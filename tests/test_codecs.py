@@ -18,12 +18,12 @@ from conftest import Clip
 from vsr.errors import UsageError
 from vsr.frame import Color, Frame, Mastering, VideoInfo
 from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, choose_format, fits
-from vsr.media.coder import Coder, drained, trial
+from vsr.media.coder import Coder, trial
 from vsr.media.decode import Decoder
 from vsr.media.encode import Written
 from vsr.media.pixels import Layout, views
 from vsr.media.probe import probe
-from vsr.media.verify import verify
+from vsr.media.verify import Check, verify
 
 SDR = Color(range=1, space=1, primaries=1, transfer=1, chroma_location=1)
 PQ = Color(range=1, space=9, primaries=9, transfer=16, chroma_location=3)
@@ -59,14 +59,14 @@ def frame(layout: Layout, number: int = 0, size: tuple[int, int] = (64, 48), pts
 
 
 def encode(path: Path, coder: Coder, layout: Layout, count: int = 3, pts: list[int] | None = None) -> Written:
-    written = Written(coder.width, coder.height, INFO.time_base, coder.promised)
+    written = Written(coder.width, coder.height, INFO.time_base, coder.promised, coder.container or "")
     written.pts.extend(pts or range(count))
     with av.open(str(path), "w", format=coder.container) as output:
         stream = coder.add_stream(output)
         for number, when in enumerate(written.pts):
             picture = frame(layout, number, (coder.width, coder.height), when)
-            output.mux(stream.encode(coder.picture(picture)))
-        output.mux(drained(stream, len(written.pts)))
+            output.mux(coder.encode(stream, picture))
+        output.mux(coder.encode(stream, None))
     return written
 
 
@@ -242,6 +242,36 @@ def test_chroma_is_converted_from_where_it_lies(source: tuple[int, int], locatio
     np.testing.assert_allclose(got, 40 + 2.0 * (np.arange(4, 59) - site), atol=0.75)
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "layout"),
+    [
+        ("ffv1", "a.mkv", Layout(YUV420, 8, alpha=True)), ("ffv1", "a.mkv", Layout(YUV444, 16, alpha=True)),
+        ("vp9", "a.webm", Layout(YUV420, 8, alpha=True)), ("libvpx", "a.webm", Layout(YUV420, 8, alpha=True)),
+        ("prores", "a.mov", Layout(YUV444, 10, alpha=True)), ("prores", "a.mov", Layout(YUV420, 8, alpha=True)),
+    ],
+)  # fmt: skip
+def test_alpha_comes_back(tmp_path: Path, codec: str, name: str, layout: Layout) -> None:
+    path = tmp_path / name
+    best = None if codec in ("ffv1", "prores") else 4
+    coder = Coder(INFO, layout, settings(codec, crf=best), 62, 46, CONTAINERS[path.suffix])
+    assert coder.layout.alpha and "format" not in dict(coder.warnings)
+    written = encode(path, coder, layout, 12)
+    assert Check("alpha", True, True, True) in verify(path, written, coder.promised)
+    with Decoder(path) as source:
+        frames = [item for item in source if isinstance(item, Frame)]
+    assert len(frames) == 12
+    for number, got in enumerate(frames):
+        given = frame(layout, number, (62, 46)).alpha
+        assert given is not None and got.alpha is not None
+        error = np.abs(got.alpha / ((1 << got.bits) - 1) - given / ((1 << layout.bits) - 1))
+        assert error.max() < {"ffv1": 1e-9, "prores": 0.001}.get(codec, 0.02)
+
+
+def test_alpha_is_dropped_where_the_container_has_no_place_for_it() -> None:
+    coder = Coder(INFO, Layout(YUV420, 8, alpha=True), settings("vp9"), 64, 48, "mp4")
+    assert coder.warnings == [("format", "vp9 has no alpha")] and coder.pix_fmt == "yuv420p"
+
+
 # ---- colours -----------------------------------------------------------------------------------------------------
 
 RARE = [
@@ -377,6 +407,24 @@ def test_one_or_two_frames_are_a_video_too(tmp_path: Path, codec: str, count: in
     assert not [check for check in verify(path, written, coder.promised) if not check.ok]
 
 
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("h264", "a.mkv"), ("hevc", "a.mkv"), ("av1", "a.mkv"), ("av1", "a.mp4"), ("vp9", "a.webm"), ("vp9", "a.mp4"),
+     ("ffv1", "a.mkv"), ("prores", "a.mov")],
+)  # fmt: skip
+def test_the_last_frame_is_shown_for_as_long_as_in_the_source(tmp_path: Path, codec: str, name: str) -> None:
+    path, layout = tmp_path / name, Layout(YUV420, 8)
+    preset = None if codec in ("ffv1", "prores") else "medium"
+    coder = Coder(INFO, layout, EncoderSettings(codec, preset=preset), 64, 48, CONTAINERS[path.suffix])
+    with av.open(str(path), "w", format=coder.container) as output:
+        stream = coder.add_stream(output)
+        for number, (pts, duration) in enumerate([(0, 1), (1, 4), (5, 1), (6, 1), (7, 13), (20, 30)]):
+            output.mux(coder.encode(stream, replace(frame(layout, number, pts=pts), duration=duration)))
+        output.mux(coder.encode(stream, None))
+    with av.open(str(path)) as container:
+        assert container.duration == 2_000_000
+
+
 # ---- a trial -----------------------------------------------------------------------------------------------------
 
 
@@ -390,7 +438,5 @@ def test_a_trial_encodes_as_the_job_would(clip: Clip, tmp_path: Path, codec: str
         coder = Coder(source.info, source.layout, settings(codec), 96, 64, "matroska")
         with av.open(str(tmp_path / "b.mkv"), "w") as output:
             stream = coder.add_stream(output)
-            packets = [packet for item in frames for packet in stream.encode(coder.picture(item))]
-            packets += drained(stream, 5)
-            sizes = [packet.size for packet in packets]
+            sizes = [packet.size for item in (*frames, None) for packet in coder.encode(stream, item)]
     assert (key, others) == (sizes[0], sum(sizes[1:]))

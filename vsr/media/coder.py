@@ -21,7 +21,7 @@ from vsr.media.decode import Decoder
 from vsr.media.pixels import FULL_RANGE, LIMITED_RANGE, Layout, views
 from vsr.media.probe import CHROMA_LOCATIONS, color_names, video_info
 
-_FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: the last frame of a VFR stream keeps its own
+_FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: frames tell theirs, the average rate would not do
 _GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: as containers have it
 _LEFT = 1  # AVCHROMA_LOC_LEFT
 _TRIAL_SIDE = 256  # pixels; some hardware takes no less
@@ -56,15 +56,18 @@ class Coder:
             self.warnings.append(("format", said))
         # Grey goes into an encoder without grey as planes of neutral chroma.
         chroma = self.layout.chroma if layout.chroma is None else layout.chroma
-        self._source = replace(layout, chroma=chroma, alpha=self.layout.alpha)
+        self._source = replace(layout, chroma=chroma, alpha=layout.alpha and self.layout.alpha)
         self._color = info.color
         known = CodecContext.create(self.encoder).supported_options.private
         self.takes_captions = any(option.name == "a53cc" for option in known)
         self._enlarger = VideoReformatter()
         self._graph: av.filter.Graph | None = None
+        self._frames = 0
+        self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
         subsampled = self.layout.chroma not in (None, (0, 0))
         location = (info.color.chroma_location or _LEFT) if subsampled else 0
-        self.promised = replace(info, color=replace(info.color, chroma_location=location))
+        color = replace(info.color, chroma_location=location)
+        self.promised = replace(info, color=color, alpha=self._source.alpha)
         if container is not None:
             self._promise(container)
 
@@ -119,8 +122,8 @@ class Coder:
             output = av.open(file, "w", format=container)
             try:
                 stream = self.add_stream(output, *side)
-                output.mux(stream.encode(self.picture(frame)))
-                output.mux(drained(stream, 1))
+                output.mux(self.encode(stream, frame))
+                output.mux(self.encode(stream, None))
             finally:
                 output.close()
             file.seek(0)
@@ -130,7 +133,7 @@ class Coder:
         except (av.error.FFmpegError, ValueError, IndexError):
             return None
         finally:
-            self._graph = None  # it was made for this size
+            self._graph, self._frames = None, 0  # those of the job are others
 
     def add_stream(self, container: Any, width: int | None = None, height: int | None = None) -> Any:
         """A stream of an output ``container`` with its encoder open, for pictures of the coder's or another size.
@@ -166,6 +169,22 @@ class Coder:
             options.append(("a53cc", "1"))
         open_context(context, self.settings, options)
 
+    def encode(self, encoder: Any, frame: Frame | None) -> list[av.Packet]:
+        """The packets that ``encoder``, a stream or context which this coder has opened, gives for one more frame;
+        None ends them."""
+        if frame is not None:
+            self._frames += 1
+            if frame.duration and frame.pts is not None and self.container != "avi":
+                self._durations[frame.pts] = frame.duration
+        packets: list[av.Packet] = encoder.encode(None if frame is None else self.picture(frame))
+        for packet in packets:
+            if packet.pts is not None:
+                # Not all encoders pass it on, and the last frame of an uneven video has no other.
+                packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
+            if frame is None and self._frames <= 2:
+                packet.dts = packet.pts  # x265 leaves it to chance where it has too few frames to change their order
+        return packets
+
     def picture(self, frame: Frame) -> av.VideoFrame:
         """``frame`` as the encoder takes it."""
         color = self.promised.color
@@ -181,6 +200,8 @@ class Coder:
                 self._graph = self._conversion(wide, high, f"{width}:{height}", ranges)
             self._graph.push(self._planar(frame, wide, high))
             picture = self._graph.vpull()
+            if self.layout.alpha:
+                views(picture)[-1][...] = self._alpha(frame)  # swscale rounds it
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration or 0
         picture.color_range, picture.colorspace = color.range, color.space
         picture.color_primaries, picture.color_trc = color.primaries, color.transfer
@@ -193,7 +214,7 @@ class Coder:
         if self._source.chroma is None:
             del planes[1:]
         if self._source.alpha:
-            planes.append(np.full_like(frame.luma, (1 << frame.bits) - 1) if frame.alpha is None else frame.alpha)
+            planes.append(self._alpha(frame))
         for plane, values in zip(views(picture), planes, strict=True):
             if values is None:  # neutral chroma
                 plane.fill(1 << (frame.bits - 1))
@@ -215,6 +236,15 @@ class Coder:
         picture.pict_type = 0  # the encoder's choice
         return picture
 
+    def _alpha(self, frame: Frame) -> np.ndarray:
+        """The opacity of ``frame`` in the encoder's depth, where opaque is all ones."""
+        peak, top = (1 << frame.bits) - 1, (1 << self.layout.bits) - 1
+        if frame.alpha is None:
+            return np.full(frame.luma.shape, top, np.uint16 if self.layout.bits > 8 else np.uint8)
+        if peak == top:
+            return frame.alpha
+        return ((frame.alpha.astype(np.uint32) * top + peak // 2) // peak).astype(np.uint16 if top > 255 else np.uint8)
+
     def _conversion(self, width: int, height: int, crop: str, ranges: list[str]) -> av.filter.Graph:
         """From the source's format, range and chroma location to the output's, then cut to size ``crop``.
 
@@ -233,15 +263,6 @@ class Coder:
             graph.add("buffersink"),
         ).configure()
         return graph
-
-
-def drained(stream: Any, frames: int) -> list[av.Packet]:
-    """The last packets of an output ``stream`` that was given ``frames`` in all."""
-    packets: list[av.Packet] = stream.encode(None)
-    if frames <= 2:
-        for packet in packets:
-            packet.dts = packet.pts  # x265 leaves it to chance where there are fewer than it might put in another order
-    return packets
 
 
 def _losses(source: Layout, target: Layout) -> list[str]:
@@ -273,6 +294,5 @@ def trial(
     context.flags |= _GLOBAL_HEADER
     coder.open(context, source.info.time_base, width, height)
     begun = time.perf_counter()
-    sizes = [packet.size for frame in frames for packet in context.encode(coder.picture(frame))]
-    sizes += [packet.size for packet in context.encode(None)]
+    sizes = [packet.size for frame in (*frames, None) for packet in coder.encode(context, frame)]
     return time.perf_counter() - begun, sum(sizes[:1]), sum(sizes[1:])

@@ -17,7 +17,7 @@ import av
 from vsr.errors import OutputError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings
-from vsr.media.coder import Coder, drained
+from vsr.media.coder import Coder
 from vsr.media.copy import Copies, Track, content_tags, labels, stream_tags, track_index
 from vsr.media.decode import Decoder
 
@@ -137,7 +137,7 @@ class Encoder:
                     self._captions_lost = True
                     lost = f"{self._coder.settings.codec} cannot carry the closed captions; they are dropped"
                     self.warnings.append(("captions", lost))
-                self._container.mux(self._stream.encode(self._coder.picture(item)))
+                self._container.mux(self._coder.encode(self._stream, item))
                 assert item.pts is not None  # a decoder always gives one
                 self.written.pts.append(item.pts)
             else:
@@ -146,7 +146,7 @@ class Encoder:
     def finish(self) -> None:
         """Drain the encoder and complete the file."""
         with self._errors():
-            self._container.mux(drained(self._stream, len(self.written.pts)))
+            self._container.mux(self._coder.encode(self._stream, None))
             self._copies.finish()
             self._container.close()
 

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from vsr.frame import Mastering, VideoInfo
 from vsr.media.copy import Track, disposition_names, kind_of, stream_tags
 from vsr.media.encode import Written
-from vsr.media.probe import color_names, open_input, video_info
+from vsr.media.probe import color_names, decoder_of, open_input, video_info
 
 _KINDS = ("video", "audio", "subtitle", "attachment", "cover")
 
@@ -63,7 +63,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         }
         kinds = Counter(kind_of(s) for s in container.streams if s is not main)
         chapters = len(container.chapters())
-        picture = None
+        picture, decoder = None, decoder_of(main)
         for packet in container.demux():
             if not packet.size:
                 continue
@@ -74,9 +74,9 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
             if stamp is not None:
                 stream.pts.append(stamp)
             if packet.stream is main and picture is None:
-                picture = next(iter(main.decode(packet)), None)
+                picture = next(iter(decoder.decode(packet)), None)
         if picture is None:
-            picture = next(iter(main.decode(None)), None)
+            picture = next(iter(decoder.decode(None)), None)
         result = video_info(main, picture)
         video = found.pop(main.index)
     return [
@@ -187,12 +187,14 @@ def _offset(name: str, written: Written, track: Track, video: _Found, match: _Fo
 
 
 def _tags(source: VideoInfo, promised: VideoInfo, result: VideoInfo) -> list[Check]:
-    """Rotation, sample aspect and the colour tags that were promised; untagged YUV is limited range."""
+    """Rotation, sample aspect, alpha and the colour tags that were promised; untagged YUV is limited range."""
     wanted: dict[str, Any] = {key: value for key, value in color_names(promised.color).items() if value is not None}
     got: dict[str, Any] = color_names(result.color)
     got["color_range"] = got["color_range"] or "tv"
     wanted["rotation_degrees"], got["rotation_degrees"] = source.rotation_degrees, result.rotation_degrees
     wanted["sample_aspect"], got["sample_aspect"] = (str(v.sample_aspect or 1) for v in (source, result))
+    if promised.alpha:
+        wanted["alpha"], got["alpha"] = True, result.alpha
     if got["chroma_location"] is None:  # it has no subsampled chroma
         wanted.pop("chroma_location", None)
     return [Check(key, got[key] == value, value, got[key]) for key, value in wanted.items()]
