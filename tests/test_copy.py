@@ -6,13 +6,18 @@ import contextlib
 import re
 import shutil
 import subprocess
+from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
 from conftest import Clip
 
 from vsr.media.codecs import EncoderSettings
+from vsr.media.copy import describe, only_in_matroska, unheld
+from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
 from vsr.media.encode import Encoder
 from vsr.media.probe import probe
@@ -21,10 +26,10 @@ from vsr.media.verify import Check, verify
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 
 
-def remux(path: Path, *targets: Path) -> tuple[list[list[Check]], list[tuple[str, str]]]:
+def remux(path: Path, *targets: Path, cut: Cut | None = None) -> tuple[list[list[Check]], list[tuple[str, str]]]:
     """``path`` decoded once and written to every target, not upscaled: the failed checks, and the warnings."""
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(Decoder(path))
+        source = stack.enter_context(Decoder(path, cut))
         size = source.info.width, source.info.height
         outputs = []
         for target in targets:
@@ -90,11 +95,13 @@ EVENTS = [
 ]  # fmt: skip
 
 
-def with_subtitles(clip: Clip, tmp_path: Path, text: str, suffix: str) -> Path:
+def with_subtitles(clip: Clip, tmp_path: Path, text: str, suffix: str, **more: int) -> Path:
     """A clip of 4 s as Matroska with these subtitles."""
-    plain, path, texts = clip("p.mp4", pts=range(0, 100 * 512, 512)), tmp_path / "a.mkv", tmp_path / f"texts{suffix}"
+    plain, path = clip("p.mkv", pts=range(0, 4000, 40), time_base=Fraction(1, 1000), **more), tmp_path / "a.mkv"
+    texts = tmp_path / f"texts{suffix}"
     texts.write_text(text, "utf-8")
     with av.open(str(plain)) as source, av.open(str(texts)) as lines, av.open(str(path), "w") as out:
+        out.set_chapters(source.chapters())
         streams = {s: out.add_stream_from_template(s, opaque=True) for s in (*source.streams, *lines.streams)}
         streams[lines.streams[0]].metadata.update(language="ger", title="Alle Zeilen")
         for packet in [*source.demux(), *lines.demux()]:
@@ -161,3 +168,137 @@ def test_ffmpeg_reads_the_same_texts(clip: Clip, tmp_path: Path) -> None:
     assert blocks[1][0] == "00:00:01,000 --> 00:00:01,500" and blocks[1][1].endswith("over\nsame start")
     assert [block[0][:12] for block in blocks] == [
         "00:00:00,100", "00:00:01,000", "00:00:01,500", "00:00:01,600", "00:00:02,500", "00:00:03,000"]  # fmt: skip
+
+
+FLAGS = Disposition.forced | Disposition.hearing_impaired
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4", "b.mov", "b.webm"])
+def test_names_languages_and_dispositions_are_kept(clip: Clip, tmp_path: Path, name: str) -> None:
+    texts = with_subtitles(clip, tmp_path, SRT, ".srt", audio=2)
+    path, target = tmp_path / "labelled.mkv", tmp_path / name
+    with av.open(str(texts)) as source, av.open(
+        str(path), "w", container_options={"default_mode": "passthrough"}
+    ) as out:  # fmt: skip
+        streams = {s: out.add_stream_from_template(s, opaque=True) for s in source.streams}
+        for stream, copy in streams.items():
+            language = ("und", "eng", "spa", "ger")[stream.index]
+            copy.metadata.update(title=f"No. {stream.index} – 題名", language=language)
+        streams[source.streams[0]].metadata["stereo_mode"] = "left_right"
+        streams[source.streams[2]].disposition = Disposition.default
+        streams[source.streams[3]].disposition = FLAGS
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream]
+                out.mux(packet)
+    failed, warnings = remux(path, target)
+    assert not failed[0]
+    if name == "b.webm":  # it has no AAC
+        assert [code for code, _ in warnings] == ["dropped_stream"] * 2
+    with av.open(str(target)) as container:
+        kept = {s.type + str(i): s for i, s in enumerate(container.streams) if s.type in ("video", "audio", "subtitle")}
+        named = {s.metadata.get("title") or s.metadata.get("name"): s for s in kept.values()}
+        assert set(named) == {f"No. {i} – 題名" for i in ((0, 3) if name == "b.webm" else range(4))}
+        texts_out = named["No. 3 – 題名"]
+        assert texts_out.language == "ger"
+        if name in ("b.mkv", "b.webm"):
+            assert texts_out.disposition & FLAGS == (FLAGS if name == "b.mkv" else Disposition.forced)
+            assert container.streams[0].metadata["stereo_mode"] == "left_right"
+        if name != "b.webm":
+            assert named["No. 2 – 題名"].language == "spa"
+            assert [bool(named[f"No. {i} – 題名"].disposition & 1) for i in (1, 2)] == [False, True]
+
+
+def test_covers_and_fonts(clip: Clip, tmp_path: Path) -> None:
+    """Each in the way of its container: a cover is metadata in MPEG-4 and an attachment in Matroska."""
+    plain, path = clip("plain.mkv", pts=range(7000, 8000, 40), time_base=Fraction(1, 1000)), tmp_path / "a.mkv"
+    jpeg = av.CodecContext.create("mjpeg", "w")
+    jpeg.width, jpeg.height, jpeg.pix_fmt, jpeg.time_base = 16, 16, "yuvj420p", Fraction(1)
+    cover = bytes(next(iter(jpeg.encode(av.VideoFrame(16, 16, "yuvj420p")) + jpeg.encode(None))))
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number in (1, 2):
+            out.add_attachment(f"side {number}.jpg", "image/jpeg", cover)
+        out.add_attachment("font.ttf", "font/ttf", b"glyphs")
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = video
+                out.mux(packet)
+    targets = [tmp_path / name for name in ("b.mkv", "b.mp4", "b.mov", "b.avi")]
+    failed, warnings = remux(path, *targets[:3])
+    assert not any(failed)
+    assert [message.split(": ")[1] for _, message in warnings] == [
+        "attachment #3 (unknown) is left out",
+        "cover stream #1 (mjpeg) is left out", "cover stream #2 (mjpeg) is left out",
+        "attachment #3 (unknown) is left out",
+    ]  # fmt: skip
+    with av.open(str(targets[0])) as container:
+        names = [{k.lower(): v for k, v in s.metadata.items()}.get("filename") for s in container.streams]
+        assert sorted(filter(None, names)) == ["font.ttf", "side 1.jpg", "side 2.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_a_timecode_is_kept_as_a_track_or_a_tag(clip: Clip, tmp_path: Path, name: str) -> None:
+    path = clip(name, pts=range(0, 25 * 512, 512), metadata={"timecode": "01:02:03:04"})
+    targets = [tmp_path / name for name in ("b.mkv", "b.mp4", "b.mov")]
+    failed, warnings = remux(path, *targets)
+    assert not any(failed) and not warnings
+    back = tmp_path / "back.mov"
+    failed, warnings = remux(targets[0], back)
+    assert not any(failed) and not warnings
+    for target in (path, *targets, back):
+        with av.open(str(target)) as container:
+            tags = {key.lower(): value for key, value in container.streams[0].metadata.items()}
+            assert tags["timecode"] == "01:02:03:04", target
+            assert [s.type for s in container.streams] == ["video", "data"][: 1 + (target.suffix != ".mkv")]
+
+
+def test_what_only_matroska_holds_is_told(data: Path) -> None:
+    with Decoder(data / "video/androidx-media/sample_with_pgs_subtitles.mkv") as source:
+        assert [describe(stream) for stream in unheld("mp4", source)] == ["subtitle stream #2 (hdmv_pgs_subtitle)"]
+        assert only_in_matroska("mp4", source) == unheld("mp4", source) and not unheld("matroska", source)
+        assert len(unheld("webm", source)) == 2
+    with Decoder(data / "video/streamio-ffmpeg/ios9.mov") as source:
+        assert len(unheld("mov", source)) == 2 and not only_in_matroska("mov", source)
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("torchcodec/nasa_13013.mp4", {"video": 2, "audio": 2, "subtitle": 2}),
+        ("mediainfo.js/many_tracks.mp4", {"video": 1, "subtitle": 100}),
+        ("androidx-media/sample_with_vobsub.mp4", {"video": 1, "audio": 1, "subtitle": 1}),
+        ("androidx-media/sample_with_pgs_subtitles.mkv", {"video": 1, "audio": 1, "subtitle": 1}),
+        ("androidx-media/sample_with_overlapping_srt.mkv", {"video": 1, "audio": 1, "subtitle": 1}),
+        ("androidx-media/sample_with_null_terminated_ssa_subtitles.mkv", {"video": 1, "audio": 1, "subtitle": 1}),
+        ("androidx-media/sample_with_chapters.mp4", {"video": 1, "audio": 1}),
+    ],
+)
+def test_streams_of_real_clips(data: Path, tmp_path: Path, name: str, counts: dict[str, int]) -> None:
+    """Through Matroska, which holds all of them, as ffprobe sees it."""
+    ffprobe = shutil.which("ffprobe")
+    if not ffprobe:
+        pytest.skip("no ffprobe here")
+    path, target = data / "video" / name, tmp_path / "b.mkv"
+    failed, warnings = remux(path, target)
+    assert not failed[0] and not warnings
+    command = [ffprobe, "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", str(target)]
+    kinds = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
+    assert Counter(kinds) == counts
+
+
+def test_bad_texts_are_told_and_left_out(clip: Clip, tmp_path: Path) -> None:
+    long = "1\n00:00:00,100 --> 00:00:01,000\n" + "x" * 70000 + "\n\n2\n00:00:02,000 --> 00:00:03,000\nshort\n"
+    path = with_subtitles(clip, tmp_path, long, ".srt")
+    failed, warnings = remux(path, tmp_path / "b.mp4")
+    assert not failed[0]
+    assert [code for code, _ in warnings] == ["converted_stream"] and "left out as mov_text" in warnings[0][1]
+    assert events(tmp_path / "b.mp4") == [(2000, 3000, "short")]
+
+
+def test_lost_styles_are_told(clip: Clip, tmp_path: Path) -> None:
+    text = "1\n00:00:00,100 --> 00:00:01,000\n{\\an8}top\n\n2\n00:00:02,000 --> 00:00:03,000\n{\\an8}again\n"
+    path = with_subtitles(clip, tmp_path, text, ".srt")
+    _, warnings = remux(path, tmp_path / "b.mp4")
+    said = f"{path}: subtitle stream #1 (subrip) loses positions and colours as mov_text"
+    assert warnings == [("converted_stream", said)]

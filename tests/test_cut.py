@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from conftest import Clip
+from test_copy import events, read_at, remux, with_subtitles
 
 from vsr.errors import InputError, UsageError
 from vsr.frame import Frame
@@ -122,11 +123,51 @@ def test_a_cut_without_a_picture_says_how_long_the_file_is(clip: Clip) -> None:
             Decoder(path, cut)
 
 
+def srt_time(ms: int) -> str:
+    return f"00:00:{ms // 1000:02},{ms % 1000:03}"
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_everything_in_a_cut_file_is_at_its_moment(clip: Clip, tmp_path: Path, name: str) -> None:
+    lines = [(0, 900), (950, 1300), (1100, 3400), (1500, 1600), (2300, 2700), (2650, 2660), (3000, 3100)]
+    text = "".join(f"{i}\n{srt_time(a)} --> {srt_time(b)}\nline {i}\n\n" for i, (a, b) in enumerate(lines))
+    path, target = with_subtitles(clip, tmp_path, text, ".srt", audio=1, chapters=4), tmp_path / name
+    cut = Cut(Fraction(1203, 1000), Fraction(26, 10))
+    failed, warnings = remux(path, target, cut=cut)
+    assert not failed[0] and not warnings
+
+    with Decoder(path) as source:
+        pts = [f.pts * f.time_base for f in source if isinstance(f, Frame)]
+    zero = pts[0]
+    first = min(t for t in pts if t - zero >= cut.start)
+    offset = round(1000 * first)  # the subtitles' own time is Matroska's
+    shown = events(target)
+    for ms in range(offset, round(1000 * (cut.end + zero)) if cut.end else 0, 5):
+        expected = [f"line {i}" for i, (a, b) in enumerate(lines) if a <= ms < b]
+        assert sorted(read_at(shown, ms - offset)) == expected, f"at {ms} ms"
+    assert min(begin for begin, _, _ in shown) == 0 and max(end for _, end, _ in shown) <= 1400
+    with av.open(str(target)) as container:
+        spans = [[float(c[key] * c["time_base"]) for key in ("start", "end")] for c in container.chapters()]
+    assert [round(end - begin, 2) for begin, end in spans] == pytest.approx([0.77, 0.61], abs=0.06)
+    assert spans[0][0] == 0
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_a_second_video_is_cut_at_its_keyframe(data: Path, tmp_path: Path, name: str) -> None:
+    failed, _ = remux(data / "video/torchcodec/nasa_13013.mp4", tmp_path / name, cut=Cut(Fraction(7), Fraction(10)))
+    assert not failed[0]
+    with av.open(str(tmp_path / name)) as container:
+        videos = container.streams.video
+        assert len(videos) == 2 and len(container.streams.audio) == 2
+        first = next(p for p in container.demux(videos[1]) if p.size)
+        assert first.is_keyframe and first.pts >= 0
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "androidx-media/iibbibb_editlist_videoonly.mp4",
-        "androidx-media/edit_list_positive_shift.mp4",
+        "torchcodec/discard_first_keyframe.mp4",
         "androidx-media/h265_bframes.mp4",
         "androidx-media/sample_h264_mpeg_audio.ts",
         "androidx-media/sample-with-key-frame-index.flv",

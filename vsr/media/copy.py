@@ -29,7 +29,8 @@ _MATROSKA = (
     Disposition.default | Disposition.forced | Disposition.original | Disposition.comment
     | Disposition.hearing_impaired | Disposition.visual_impaired
 )  # fmt: skip
-_DISPOSITIONS = {"mp4": Disposition.default, "mov": Disposition.default, "matroska": _MATROSKA, "webm": _MATROSKA}
+_WEBM = Disposition.default | Disposition.forced
+_DISPOSITIONS = {"mp4": Disposition.default, "mov": Disposition.default, "matroska": _MATROSKA, "webm": _WEBM}
 _ELSEWHERE = "as something else in the container"
 _ATTACHED = "as an attachment"
 
@@ -100,7 +101,7 @@ class Copies:
         self.kinds[kind_of(stream)] += 1
         if stream.type != "attachment":
             unit = stream.time_base or Fraction(1, av.time_base)
-            track = Track(track_index(self._container), stream.type, unit, labels=labels(self._container, out))
+            track = Track(track_index(self._container), kind_of(stream), unit, labels=labels(self._container, out))
             self._outputs[stream.index] = _Output(out, track, convert)
             self.tracks.append(track)
             self._source.copied.add(stream)
@@ -167,6 +168,12 @@ def unheld(container: str, source: Decoder) -> list[Stream]:
     """The streams of ``source`` that ``container`` (FFmpeg's name of the muxer) holds in no form."""
     others = [stream for stream in source.container.streams if stream is not source.stream]
     return [stream for stream in others if _form(container, stream, source) is None]
+
+
+def only_in_matroska(container: str, source: Decoder) -> list[Stream]:
+    """The streams of ``source`` that ``container`` holds in no form but Matroska does: what speaks for writing that."""
+    lost = unheld("matroska", source)
+    return [stream for stream in unheld(container, source) if stream not in lost]
 
 
 def describe(stream: Stream) -> str:

@@ -129,14 +129,15 @@ class Decoder:
     def _begin(self, cut: Cut) -> None:
         """Go on to the first frame of the cut."""
         assert self._trimmer is not None
-        length_s = self.container.duration and self.container.duration / av.time_base
+        length = Fraction(self.container.duration, av.time_base) if self.container.duration else None
         trimmed = self._trimmer.items(self._finished)
         first = next(trimmed, None)
         if first is None:
-            lasts = f"; it lasts {length_s:.3f} s" if length_s else ""
+            lasts = f"; it lasts {float(length):.3f} s" if length else ""
             raise InputError(f"{self.path} has no picture {cut}{lasts}")
         self._finished = itertools.chain([first], trimmed)
-        ends = [t for t in (cut.end, length_s and Fraction(length_s)) if t]
+        self.damaged = self.unshown = 0  # of what lies before
+        ends = [end for end in (cut.end, length) if end is not None]
         ticks = round((min(ends) - cut.start) / self.info.time_base) if ends else None
         self.info = replace(self.info, frames=None, start=0, duration=ticks)
 

@@ -21,6 +21,8 @@ from vsr.media.coder import Coder
 from vsr.media.copy import Copies, Track, content_tags, labels, stream_tags, track_index
 from vsr.media.decode import Decoder
 
+_TIMECODE_RATE = 240  # frames a second that FFmpeg can count in a timecode, at least
+
 
 @dataclass(slots=True)
 class Written:
@@ -79,6 +81,8 @@ class Encoder:
             # In this unit a start later than zero is kept; exactly for the picture, to 10 us for the others.
             unit = info.time_base.denominator
             options["movie_timescale"] = str(unit * max(1, 100_000 // unit))
+            if info.rate and info.rate > _TIMECODE_RATE:
+                options["write_tmcd"] = "0"
         if container in ("matroska", "webm"):
             options["default_mode"] = "passthrough"  # of the disposition: no track is made the default one
         self._container = av.open(

@@ -58,7 +58,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         if not isinstance(main, VideoStream):
             return [Check("video", False, 1, 0)]
         found = {
-            s.index: _Found(s.type, s.time_base or Fraction(1, av.time_base), _labels(written.container, s))
+            s.index: _Found(kind_of(s), s.time_base or Fraction(1, av.time_base), _labels(written.container, s))
             for s in container.streams
         }
         kinds = Counter(kind_of(s) for s in container.streams if s is not main)
@@ -127,7 +127,7 @@ def _duration(written: Written, found: list[_Found]) -> Check:
     """From the first frame or sound to the beginning of the last one, in seconds."""
     wanted = [(written.pts[0] * written.time_base, written.pts[-1] * written.time_base)]
     for track in written.tracks:
-        if track.type == "audio" and track.first is not None:
+        if track.type in ("video", "audio") and track.first is not None:
             wanted.append((track.first * track.time_base, track.last * track.time_base))
     sounding = [f for f in found if f.type in ("video", "audio") and f.pts]
     read = [(min(f.pts) * f.time_base, max(f.pts) * f.time_base) for f in sounding] or [(Fraction(0), Fraction(0))]
