@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import Nearest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from vsr.cli import main
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError
@@ -164,6 +164,59 @@ def test_few_bits_palettes_and_transparent_greys_are_read(tmp_path: Path) -> Non
         expected = np.asarray(Image.open(tmp_path / f"{name}.png").convert(mode))
         seen = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA)
         assert np.array_equal(seen, expected), name
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".avif"])
+def test_other_formats_become_png(tmp_path: Path, nearest: type[Nearest], suffix: str) -> None:
+    if suffix == ".avif" and not cv2.haveImageWriter("a.avif"):
+        pytest.skip("this OpenCV reads no AVIF")
+    source = tmp_path / f"a{suffix}"
+    Image.fromarray(painted()).save(source, quality=100, subsampling="4:4:4")
+    assert np.abs(read_picture(source).pixels[..., ::-1].astype(int) - painted()).mean() <= 3 * (suffix == ".avif")
+    done = run(Job(source), engines=nearest)
+    assert done.output == tmp_path / "a_x2.png" and all(check.ok for check in done.checks)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_and_avif_are_turned_and_keep_their_profile(tmp_path: Path, suffix: str, orientation: int) -> None:
+    source = tmp_path / f"a{suffix}"
+    if suffix == ".avif" and not cv2.haveImageWriter("a.avif"):
+        pytest.skip("this OpenCV reads no AVIF")
+    image = Image.fromarray(painted())
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image.save(source, exif=exif.tobytes(), icc_profile=profile, quality=100, subsampling="4:4:4")
+    image.getexif()[ORIENTATION] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(image)).astype(int)
+    read = read_picture(source)
+    assert read.metadata.icc == profile and read.metadata.exif is None
+    assert read.pixels.shape == expected.shape and np.abs(read.pixels[..., ::-1] - expected).mean() < 3
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_avif_fills_16_bits(tmp_path: Path, bits: int) -> None:
+    if not cv2.haveImageWriter("a.avif"):
+        pytest.skip("this OpenCV writes no AVIF")
+    codes = painted(dtype=np.uint16) >> (16 - bits)
+    options = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 100]
+    assert cv2.imwrite(str(tmp_path / "a.avif"), codes, options)
+    assert cv2.PSNR(read_picture(tmp_path / "a.avif").pixels, painted(dtype=np.uint16), 65535) > 45
+
+
+def test_tiffs_that_are_not_plain_pictures(tmp_path: Path) -> None:
+    image = Image.fromarray(painted())
+    image.save(tmp_path / "pages.tif", save_all=True, append_images=[image])
+    assert [code for code, _ in read_picture(tmp_path / "pages.tif").warnings] == ["pages"]
+    image.convert("LA").save(tmp_path / "la.tif")
+    assert [code for code, _ in read_picture(tmp_path / "la.tif").warnings] == ["alpha"]
+    image.convert("CMYK").save(tmp_path / "cmyk.tif")
+    image.convert("F").save(tmp_path / "float.tif")
+    image.save(tmp_path / "raw.tif", tiffinfo={254: 1})
+    for name, why in (("cmyk", "neither grey nor RGB"), ("float", "float32"), ("raw", "raw file")):
+        with pytest.raises(InputError, match=why):
+            read_picture(tmp_path / f"{name}.tif")
 
 
 def test_a_cmyk_jpeg_becomes_rgb(tmp_path: Path, nearest: type[Nearest]) -> None:

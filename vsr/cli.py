@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from vsr.pipeline import Job
 
 SUFFIXES = {  # what counts in a folder; a file that is named is always tried
-    ".3gp", ".avi", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".ogv", ".png", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
+    ".3gp", ".avi", ".avif", ".bmp", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+    ".mpg", ".mts", ".mxf", ".ogv", ".png", ".tif", ".tiff", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
 }
 
 
