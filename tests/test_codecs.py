@@ -369,11 +369,28 @@ def test_a_loss_of_hdr_metadata_is_warned_of(codec: str, container: str) -> None
     assert coder.promised.mastering is None and coder.promised.light is None
 
 
-def test_half_a_mastering_display_is_warned_of() -> None:
-    coder = Coder(replace(HDR10, mastering=replace(MASTERING, luminance=None)), Layout(YUV420, 10), settings("hevc"),
-                  64, 48, "mp4")  # fmt: skip
-    assert [code for code, _ in coder.warnings] == ["hdr"]
-    assert coder.promised.mastering is None and coder.promised.light == (1000, 400)
+@pytest.mark.parametrize(("codec", "name"), [("hevc", "a.mp4"), ("h264", "a.mkv")])
+@pytest.mark.parametrize("half", [{"luminance": None}, {"primaries": None, "white_point": None}])
+def test_half_a_mastering_display_arrives(tmp_path: Path, codec: str, name: str, half: dict[str, None]) -> None:
+    path, layout = tmp_path / name, Layout(YUV420, 10)
+    info = replace(HDR10, mastering=replace(MASTERING, **half))
+    coder = Coder(info, layout, settings(codec), 64, 48, CONTAINERS[path.suffix])
+    checks = {check.name: check for check in verify(path, encode(path, coder, layout), coder.promised)}
+    assert not coder.warnings and checks["mastering_display"].ok
+    assert len(checks["mastering_display"].expected) == (8 if "luminance" in half else 2)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "kept"),
+    [("h264", "a.mkv", True), ("hevc", "a.mp4", True), ("vp9", "a.mp4", True), ("prores", "a.mov", True),
+     ("av1", "a.mp4", True), ("vp9", "a.webm", False), ("ffv1", "a.mkv", False)],
+)  # fmt: skip
+def test_the_shape_of_pixels_is_kept_or_warned_of(tmp_path: Path, codec: str, name: str, kept: bool) -> None:
+    path, layout = tmp_path / name, Layout(YUV420, 8)
+    coder = Coder(replace(INFO, sample_aspect=Fraction(64, 45)), layout, settings(codec), 64, 48,
+                  CONTAINERS[path.suffix])  # fmt: skip
+    assert [code for code, _ in coder.warnings] == ([] if kept else ["aspect"])
+    assert not [check for check in verify(path, encode(path, coder, layout), coder.promised) if not check.ok]
 
 
 # ---- time --------------------------------------------------------------------------------------------------------

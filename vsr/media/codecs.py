@@ -220,15 +220,16 @@ def picture_options(encoder: Codec, info: VideoInfo, layout: Layout, width: int,
 
 
 def _hdr(name: str, info: VideoInfo) -> list[tuple[str, str]]:
-    """Mastering display (all of it or nothing: the encoders want it so) and content light level."""
+    """Mastering display, zeros where the source does not say a part of it, and content light level."""
     key, display_key, light_key = _HDR_WORDS[name]
     options = []
     display = info.mastering
-    if display and display.primaries and display.white_point and display.luminance:
-        red, green, blue = display.primaries
-        least, greatest = display.luminance
+    if display:
+        nothing = Fraction(0), Fraction(0)
+        red, green, blue = display.primaries or (nothing, nothing, nothing)
+        least, greatest = display.luminance or nothing
         steps = (50_000, 10_000) if name != "libsvtav1" else (None, None)  # SVT-AV1 takes plain numbers
-        pairs = {"G": green, "B": blue, "R": red, "WP": display.white_point, "L": (greatest, least)}
+        pairs = {"G": green, "B": blue, "R": red, "WP": display.white_point or nothing, "L": (greatest, least)}
         said = [
             f"{what}({','.join(_number(value, steps[what == 'L']) for value in pair)})" for what, pair in pairs.items()
         ]

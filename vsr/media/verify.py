@@ -192,7 +192,7 @@ def _tags(source: VideoInfo, promised: VideoInfo, result: VideoInfo) -> list[Che
     got: dict[str, Any] = color_names(result.color)
     got["color_range"] = got["color_range"] or "tv"
     wanted["rotation_degrees"], got["rotation_degrees"] = source.rotation_degrees, result.rotation_degrees
-    wanted["sample_aspect"], got["sample_aspect"] = (str(v.sample_aspect or 1) for v in (source, result))
+    wanted["sample_aspect"], got["sample_aspect"] = (str(v.sample_aspect or 1) for v in (promised, result))
     if promised.alpha:
         wanted["alpha"], got["alpha"] = True, result.alpha
     if got["chroma_location"] is None:  # it has no subsampled chroma
@@ -204,7 +204,7 @@ def _hdr(promised: VideoInfo, result: VideoInfo) -> list[Check]:
     """The HDR metadata that were promised; each codec counts mastering displays in fractions of its own."""
     checks = []
     if promised.mastering:
-        expected, got = (_numbers(v.mastering) for v in (promised, result))
+        expected, got = (_numbers(v.mastering, promised.mastering) for v in (promised, result))
         near = len(expected) == len(got) and all(
             math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) for a, b in zip(expected, got, strict=True)
         )
@@ -214,9 +214,11 @@ def _hdr(promised: VideoInfo, result: VideoInfo) -> list[Check]:
     return checks
 
 
-def _numbers(mastering: Mastering | None) -> list[float]:
-    """Red, green, blue and white as x, y; least and greatest luminance."""
+def _numbers(mastering: Mastering | None, said: Mastering) -> list[float]:
+    """Red, green, blue and white as x, y; least and greatest luminance: those of them that ``said`` has."""
     if mastering is None:
         return []
-    pairs = [*(mastering.primaries or ()), mastering.white_point or (), mastering.luminance or ()]
+    pairs = [*((mastering.primaries or ()) if said.primaries else ())]
+    pairs += [mastering.white_point] if said.white_point and mastering.white_point else []
+    pairs += [mastering.luminance] if said.luminance and mastering.luminance else []
     return [round(float(value), 4) for pair in pairs for value in pair]
