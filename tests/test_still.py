@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -413,3 +415,15 @@ def test_no_picture_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(io.BytesIO(b"GIF89a").getvalue())
     with pytest.raises(InputError, match="not a still picture"):
         read_picture(tmp_path / "a.png")
+
+
+def test_pictures_with_a_profile_as_video(tmp_path: Path) -> None:
+    """Their side data once brought the interpreter down, which a child process survives."""
+    for number in range(3):
+        save(tmp_path / f"f{number}.png")
+    code = ("import sys; from vsr.cli import main; folder = sys.argv[1]; "
+            "assert main(['probe', folder + '/f0.png']) == 0; "
+            "assert main(['upscale', folder + '/f0.png', '-o', folder + '/one.mkv', '--model', 'bicubic']) == 0; "
+            "assert main(['upscale', folder + '/f%d.png', '-o', folder + '/all.mkv', '--model', 'bicubic']) == 0")
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

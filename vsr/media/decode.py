@@ -26,6 +26,7 @@ from vsr.media.deinterlace import Deinterlacer
 from vsr.media.pixels import Layout, Planar, layout_for, views
 from vsr.media.probe import (
     IMAGE_RATE,
+    UNSAFE_SIDE_DATA,
     can_be_transparent,
     decoder_of,
     image_sequence,
@@ -120,7 +121,7 @@ class Decoder:
             self._planar = Planar(self.layout, self.info.color)
             self._shape = _shape(picture)
             self._tags = self._tags_of(picture)
-            self.display_matrix = _display_matrix(picture)
+            self.display_matrix = _display_matrix(picture, self.info.codec not in UNSAFE_SIDE_DATA)
             self._finished: Iterator[Frame | av.Packet] = self._finish()
             if cut:
                 self._begin(cut)
@@ -269,7 +270,7 @@ class Decoder:
             elif self._deinterlacer.mode == "auto":
                 since = self._time(picture)
                 self._warn("deinterlaced", f"the picture is interlaced from {since} on and deinterlaced (bwdif)")
-        for kind, name in _LOST.items():
+        for kind, name in _LOST.items() if self.info.codec not in UNSAFE_SIDE_DATA else ():
             if side_data(picture, kind) is not None:
                 self._warn("dynamic_hdr", f"the {name} metadata of the pictures are lost, the rest is kept")
 
@@ -312,7 +313,7 @@ class Decoder:
 
         PyAV attaches no side data, but those of a picture go with it through a conversion.
         """
-        if side_data(picture, "A53_CC") is None:
+        if self.info.codec in UNSAFE_SIDE_DATA or side_data(picture, "A53_CC") is None:
             return None
         return self._shrink.reformat(picture, 16, 16, "gray", interpolation=Interpolation.POINT, threads=1)
 
@@ -337,14 +338,17 @@ def _name(shape: tuple[int, int, str]) -> str:
     return f"{shape[0]}x{shape[1]} {shape[2]}"
 
 
-def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    """The nine numbers of the picture's display matrix (rotation and flips), None without one."""
-    try:
-        data: Any = picture.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV refuses all side data where there is a kind that it does not know
-        if not picture.rotation:
-            return None
-        angle = math.radians(picture.rotation)
-        c, s = round(math.cos(angle) * 65536), round(math.sin(angle) * 65536)
-        return c, -s, 0, s, c, 0, 0, 0, 1 << 30
-    return None if data is None else tuple(memoryview(data).cast("i"))
+def _display_matrix(picture: av.VideoFrame, safe: bool) -> tuple[int, ...] | None:
+    """The nine numbers of the picture's display matrix (rotation and flips), None without one.
+
+    Of the rotation alone where its side data are not ``safe`` to look at.
+    """
+    with contextlib.suppress(ValueError):  # PyAV refuses all side data where there is a kind that it does not know
+        if safe:
+            data: Any = picture.side_data.get("DISPLAYMATRIX")
+            return None if data is None else tuple(memoryview(data).cast("i"))
+    if not picture.rotation:
+        return None
+    angle = math.radians(picture.rotation)
+    c, s = round(math.cos(angle) * 65536), round(math.sin(angle) * 65536)
+    return c, -s, 0, s, c, 0, 0, 0, 1 << 30

@@ -31,6 +31,9 @@ _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as termin
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
 _PATTERN = re.compile(r"((?:[^%]|%%)*)%(?:0?(\d+))?d((?:[^%]|%%)*)")  # as FFmpeg's image2 takes it
+# Codecs whose pictures' side data must not be looked at: a PNG's colour profile comes with a name, which PyAV frees
+# although the picture owns it, and the interpreter crashes.
+UNSAFE_SIDE_DATA = {"png", "apng"}
 _TRANSPARENT_PALETTES = {"png", "apng", "tiff"}
 
 IMAGE_RATE = Fraction(25)  # of image sequences that nothing is said of: FFmpeg's own
@@ -329,6 +332,7 @@ def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
     color_range = source.color_range
     if pix_fmt and pix_fmt.startswith("yuvj"):
         color_range = FULL_RANGE
+    safe = context.codec.canonical_name not in UNSAFE_SIDE_DATA
     return VideoInfo(
         index=stream.index,
         codec=context.codec.canonical_name,
@@ -351,8 +355,8 @@ def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
         ),
         interlaced=bool(picture and picture.interlaced_frame),
         alpha=bool(pix_fmt and has_alpha(pix_fmt)),
-        mastering=_mastering(picture) if picture else None,
-        light=_light(picture) if picture else None,
+        mastering=_mastering(picture) if picture and safe else None,
+        light=_light(picture) if picture and safe else None,
     )
 
 
