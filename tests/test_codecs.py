@@ -115,19 +115,16 @@ def test_a_container_alone_has_a_codec_that_opens(container: str) -> None:
 
 
 @pytest.mark.parametrize("container", sorted(set(CONTAINERS.values())))
-@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "libvpx", "ffv1", "prores", "mpeg4", "png", "qtrle"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "libvpx", "ffv1", "prores", "mpeg4", "mjpeg", "png", "qtrle"])
 def test_each_codec_opens_in_a_container_or_is_refused_there(tmp_path: Path, codec: str, container: str) -> None:
     try:
         settings(codec).check(container)
     except UsageError as error:
-        assert f"{container} cannot hold {codec}" in str(error)
+        refused = "takes no planar YUV" if codec in ("png", "qtrle") else f"{container} cannot hold {codec}"
+        assert refused in str(error) or f"{container} cannot hold {codec}" in str(error)
         return
     assert fits(EncoderSettings(codec).encoder(), container)
-    try:
-        coder = Coder(INFO, Layout(YUV420, 8), settings(codec), 64, 48, container)
-    except UsageError as error:
-        assert "takes no planar YUV" in str(error)
-        return
+    coder = Coder(INFO, Layout(YUV420, 8), settings(codec), 64, 48, container)
     path = tmp_path / "a"
     written = encode(path, coder, Layout(YUV420, 8), 5)
     assert not [check for check in verify(path, written, coder.promised) if not check.ok]

@@ -95,6 +95,8 @@ class EncoderSettings:
             options.append(("x265-params", "log-level=error"))
         elif name == "ffv1":
             options += [("level", "3"), ("slicecrc", "1")]  # damage is found, and ends at its slice
+        elif name == "mjpeg":
+            options.append(("strict", "unofficial"))  # or it takes full range only
         merged: dict[str, str] = {}
         for key, value in (*options, *picture, *self.options):
             joined = key.endswith("-params") and key in merged
@@ -111,6 +113,7 @@ class EncoderSettings:
         unfit = UsageError(f"{container} cannot hold {self.codec}; choose another extension ({better})")
         if not fits(encoder, container):
             raise unfit
+        choose_format(encoder, Layout((1, 1), 8), 256, 256)
         with contextlib.ExitStack() as stack:
             trial = av.open(io.BytesIO(), "w", format=container)
             stack.callback(_close, trial)
@@ -298,12 +301,15 @@ def _distance(want: Layout, have: Layout) -> tuple[int, int, int, int, int]:
 
 def choose_format(encoder: Codec, layout: Layout, width: int, height: int) -> tuple[str, Layout]:
     """The encoder's pixel format nearest to ``layout`` for a picture of that size: never less alpha, chroma or depth
-    where it has the choice, then as little more as possible. Returns FFmpeg's name and the layout that it holds."""
+    where it has the choice, then as little more as possible. Returns FFmpeg's name and the layout that it holds.
+
+    Raises ``UsageError`` for an encoder that takes no such pictures.
+    """
     counts_chroma = encoder.canonical_name in ("h264", "hevc")
     choices = []
     for pix_fmt in encoder.video_formats or [av.VideoFormat("yuv420p")]:
         have = _encoded(encoder, pix_fmt.name)
-        if have is None:
+        if have is None or (have.chroma is None and layout.chroma is not None):
             continue
         # H.264 and HEVC count pictures in whole chroma samples: an odd side cannot be subsampled.
         x, y = have.chroma or (0, 0)

@@ -112,9 +112,7 @@ class Coder:
         if (aspect or 1) != (held.sample_aspect or 1):
             self.warnings.append(("aspect", f"{where} has no field for pixels of {aspect}; h264 or .mp4 and .mov have"))
             aspect = None
-        self.promised = replace(
-            self.promised, color=color, mastering=mastering, light=light, sample_aspect=aspect
-        )
+        self.promised = replace(self.promised, color=color, mastering=mastering, light=light, sample_aspect=aspect)
 
     def _held(self, container: str) -> VideoInfo | None:
         """What a file says of one small picture that is encoded into it; None where that cannot be found out."""
