@@ -115,13 +115,13 @@ def test_a_container_alone_has_a_codec_that_opens(container: str) -> None:
 
 
 @pytest.mark.parametrize("container", sorted(set(CONTAINERS.values())))
-@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "libvpx", "ffv1", "prores", "mpeg4", "mjpeg", "png", "qtrle"])
+@pytest.mark.parametrize("codec", [*FAST, "ffv1", "prores", "mpeg4", "mjpeg", "png", "qtrle"])
 def test_each_codec_opens_in_a_container_or_is_refused_there(tmp_path: Path, codec: str, container: str) -> None:
     try:
         settings(codec).check(container)
     except UsageError as error:
-        refused = "takes no planar YUV" if codec in ("png", "qtrle") else f"{container} cannot hold {codec}"
-        assert refused in str(error) or f"{container} cannot hold {codec}" in str(error)
+        said = [f"{container} cannot hold {codec}"] + ["takes no planar YUV"] * (codec in ("png", "qtrle"))
+        assert any(what in str(error) for what in said)
         return
     assert fits(EncoderSettings(codec).encoder(), container)
     coder = Coder(INFO, Layout(YUV420, 8), settings(codec), 64, 48, container)
