@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -363,6 +364,16 @@ def test_another_range_midway_becomes_that_of_the_first(clip: Clip) -> None:
         assert (views(planar(frame))[0] == 235).all() and planar(frame).color_range == 1
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "nv12"])
+def test_a_matrix_that_damage_makes_up_stops_nothing(pix_fmt: str) -> None:
+    frame = av.VideoFrame(32, 24, pix_fmt)
+    frame.colorspace = 3  # reserved
+    planar = Planar(layout_for(pix_fmt))(frame)
+    deinterlacer = Deinterlacer("on")
+    after = deinterlacer(planar) + deinterlacer.flush()
+    assert [int(picture.colorspace) for picture in (planar, *after)] == [3, 3]
+
+
 def test_a_size_that_only_damage_explains_is_left_out(tmp_path: Path) -> None:
     path = pictures(tmp_path, (40, 40, "gray"), (8, 40, "gray"), (400, 400, "gray"), (40, 40, "gray"))
     with Decoder(path) as source:
@@ -465,6 +476,17 @@ def test_closed_captions_stay_with_their_pictures(
     assert [time for time, _ in after] == pytest.approx([time for time, _ in before][: len(after)], abs=1e-3)
     told = [event.code for event in events if isinstance(event, Warned)]
     assert told == ([] if carried else ["captions"])
+
+
+def test_frames_are_freed_without_the_garbage_collector(clip: Clip) -> None:
+    path = clip("a.mp4", pts=range(0, 40 * 512, 512))
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(decoded(path)[0]) == 40
+        assert sum(isinstance(thing, av.VideoFrame) and thing.width == 48 for thing in gc.get_objects()) < 4
+    finally:
+        gc.enable()
 
 
 def test_dynamic_hdr_that_is_lost_is_told_once(data: Path) -> None:

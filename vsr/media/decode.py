@@ -17,7 +17,7 @@ from typing import Any
 import av
 from av.codec.context import ThreadType
 from av.stream import Disposition, Stream
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from vsr.errors import InputError
 from vsr.frame import Frame, VideoInfo
@@ -180,7 +180,12 @@ class Decoder:
             yield item
         elif self._plausible(item):
             self._look_at(item)
-            for picture in self._deinterlacer(self._planar(item)):
+            try:
+                planar = self._planar(item)
+            except av.error.FFmpegError:  # a format or colours that cannot be converted
+                self.damaged += 1
+                return
+            for picture in self._deinterlacer(planar):
                 yield self._frame(picture)
 
     def _first_picture(self) -> av.VideoFrame:
@@ -226,6 +231,8 @@ class Decoder:
             except av.error.InvalidDataError:
                 self.damaged += 1
                 retries += 1
+            except IndexError:  # PyAV's own, at the end, where a stream appeared midway
+                break
             except av.error.FFmpegError as error:
                 if self._sequence and self._sequence.missing is not None and isinstance(error, FileNotFoundError):
                     break
@@ -270,9 +277,6 @@ class Decoder:
             elif self._deinterlacer.mode == "auto":
                 since = self._time(picture)
                 self._warn("deinterlaced", f"the picture is interlaced from {since} on and deinterlaced (bwdif)")
-        for kind, name in _LOST.items() if self.info.codec not in UNSAFE_SIDE_DATA else ():
-            if side_data(picture, kind) is not None:
-                self._warn("dynamic_hdr", f"the {name} metadata of the pictures are lost, the rest is kept")
 
     def _warn(self, code: str, text: str) -> None:
         """The first warning of its code."""
@@ -305,17 +309,25 @@ class Decoder:
             key=picture.key_frame,
             color=self.info.color,
             alpha=planes[3] if self.layout.alpha else None,
-            captions=self._captions(picture),
+            captions=self._beside(picture),
         )
 
-    def _captions(self, picture: av.VideoFrame) -> av.VideoFrame | None:
-        """A tiny picture with the side data of this one, closed captions among them; None where it has none.
+    def _beside(self, picture: av.VideoFrame) -> av.VideoFrame | None:
+        """A tiny picture with the side data of this one where closed captions are among them; what is lost is told.
 
-        PyAV attaches no side data, but those of a picture go with it through a conversion.
+        PyAV attaches no side data, but those of a picture go with it through a conversion. A picture whose side data
+        were looked at is freed by the garbage collector only, so it must be the tiny one.
         """
-        if self.info.codec in UNSAFE_SIDE_DATA or side_data(picture, "A53_CC") is None:
+        if self.info.codec in UNSAFE_SIDE_DATA:
             return None
-        return self._shrink.reformat(picture, 16, 16, "gray", interpolation=Interpolation.POINT, threads=1)
+        matrix = Colorspace.ITU709  # of no effect, but swscale refuses those that damage makes up
+        tiny = self._shrink.reformat(
+            picture, 16, 16, "gray", matrix, matrix, interpolation=Interpolation.POINT, threads=1
+        )
+        for kind, name in _LOST.items():
+            if side_data(tiny, kind) is not None:
+                self._warn("dynamic_hdr", f"the {name} metadata of the pictures are lost, the rest is kept")
+        return None if side_data(tiny, "A53_CC") is None else tiny
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own pts; where it has none or goes back, its dts, else the next moment after the last one."""

@@ -65,8 +65,6 @@ class Deinterlacer:
             video_size=f"{frame.width}x{frame.height}",
             pix_fmt=frame.format.name,
             time_base="1/1",  # the times of frames are put back; the filter's own unit is half of this
-            colorspace=str(int(frame.colorspace)),
-            range=str(int(frame.color_range)),
         )
         touched = "all" if self.mode == "on" else "interlaced"
         graph.link_nodes(

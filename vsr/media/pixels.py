@@ -146,7 +146,9 @@ class Planar:
         out = self._reformatter.reformat(
             frame,
             format=self.layout.pix_fmt,
-            dst_colorspace=_COLORSPACES.get(space, Colorspace.DEFAULT) if rgb else None,
+            # From YUV to YUV the matrix is of no effect, but swscale refuses those that damage makes up.
+            src_colorspace=None if rgb else Colorspace.ITU709,
+            dst_colorspace=_COLORSPACES.get(space, Colorspace.DEFAULT) if rgb else Colorspace.ITU709,
             src_color_range=None if rgb else source_range,
             dst_color_range=target_range,
             interpolation=EXACT,
