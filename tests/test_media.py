@@ -384,10 +384,10 @@ def test_a_loss_of_depth_or_chroma_is_warned_of(clip: Clip, tmp_path: Path) -> N
     assert frames_of(tmp_path / "b.mp4")[0].bits == 10
 
 
-def test_what_the_container_cannot_hold_is_left_out_with_a_warning(clip: Clip, tmp_path: Path) -> None:
+def test_sound_that_the_container_cannot_hold_is_encoded_again_with_a_warning(clip: Clip, tmp_path: Path) -> None:
     path = clip("a.mp4", audio=1)
     encoder = copy_clip(path, tmp_path / "b.webm", "vp9")
-    assert [code for code, _ in encoder.warnings] == ["dropped_stream"]
+    assert [code for code, _ in encoder.warnings] == ["converted_stream"]
     assert "audio stream #1 (aac)" in encoder.warnings[0][1]
 
 

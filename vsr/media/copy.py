@@ -17,6 +17,7 @@ from av.stream import Disposition, Stream
 
 from vsr.media.decode import Decoder
 from vsr.media.probe import codec_name
+from vsr.media.sound import SoundConverter, SoundDecoder, encoder_for
 from vsr.media.subtitles import TextConverter
 
 _COVERS = {"mjpeg": "jpg", "png": "png"}
@@ -60,7 +61,7 @@ class _Output:
 
     stream: Stream
     track: Track
-    convert: TextConverter | None = None
+    convert: TextConverter | SoundConverter | None = None
 
 
 class Copies:
@@ -89,13 +90,19 @@ class Copies:
         if form == _ATTACHED:
             self._attach(stream)
             return
-        convert = None
+        convert: TextConverter | SoundConverter | None = None
+        warn = partial(self._warn_of_loss, stream, form)
         out: Any
         if form == (codec_name(stream) or stream.type):
             out = self._container.add_stream_from_template(stream, opaque=True)
         else:
             out = self._container.add_stream(form)
-            convert = TextConverter(stream, out, partial(self._warn_of_loss, stream, form))
+            if stream.type == "audio":
+                decode = self._source.sounds.setdefault(stream, SoundDecoder(stream))
+                convert = SoundConverter(stream, decode, out, warn)
+                warn("is encoded again")
+            else:
+                convert = TextConverter(stream, out, warn)
         out.metadata.update(stream_tags(stream.metadata))
         out.disposition = stream.disposition
         self.kinds[kind_of(stream)] += 1
@@ -165,15 +172,20 @@ class Copies:
 
 
 def unheld(container: str, source: Decoder) -> list[Stream]:
-    """The streams of ``source`` that ``container`` (FFmpeg's name of the muxer) holds in no form."""
+    """The streams of ``source`` that ``container`` (FFmpeg's name of the muxer) holds in no form that is as good."""
     others = [stream for stream in source.container.streams if stream is not source.stream]
-    return [stream for stream in others if _form(container, stream, source) is None]
+    forms = [_form(container, stream, source) for stream in others]
+    return [s for s, form in zip(others, forms, strict=True) if form is None or _is_recoded(s, form)]
 
 
 def only_in_matroska(container: str, source: Decoder) -> list[Stream]:
     """The streams of ``source`` that ``container`` holds in no form but Matroska does: what speaks for writing that."""
     lost = unheld("matroska", source)
     return [stream for stream in unheld(container, source) if stream not in lost]
+
+
+def _is_recoded(stream: Stream, form: str) -> bool:
+    return stream.type == "audio" and form != codec_name(stream)
 
 
 def describe(stream: Stream) -> str:
@@ -251,6 +263,8 @@ def _form(container: str, stream: Stream, source: Decoder) -> str | None:
         return None  # it would play at another rate: AVI counts frames
     if _holds(container, stream):
         return codec or stream.type
+    if kind == "audio":
+        return encoder_for(container, stream)
     text: Any = stream.codec_context.codec if kind == "subtitle" and stream.codec_context is not None else None
     return _TEXTS.get(container) if text is not None and text.text_sub else None
 

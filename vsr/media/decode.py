@@ -35,6 +35,7 @@ from vsr.media.probe import (
     side_data,
     video_info,
 )
+from vsr.media.sound import SoundDecoder
 
 _HOPELESS = 500  # packets without a single picture after which a file is given up
 _DEMUX_RETRIES = 16  # damaged places in a row, without a packet between them, after which the file counts as ended
@@ -80,6 +81,7 @@ class Decoder:
     ) -> None:
         self.path = Path(path)
         self.copied: set[Stream] = set()
+        self.sounds: dict[Stream, SoundDecoder] = {}  # of streams that the outputs encode again
         self.warnings: deque[tuple[str, str]] = deque()
         self.damaged = 0
         self.unshown = 0

@@ -1,0 +1,91 @@
+"""Sound that a container cannot hold as it is, decoded and encoded again, every sample at its own time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.stream import Stream
+
+_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_GAP_S = Fraction(1, 50)  # a shorter one is the rounding of a container's times
+
+
+def encoder_for(container: str, stream: Stream) -> str | None:
+    """FFmpeg's encoder whose sound ``container`` holds in the place of ``stream``: lossless, but for WebM; or None."""
+    context: Any = stream.codec_context
+    if context is None or not context.sample_rate or not context.layout.nb_channels:
+        return None
+    if container == "mov":
+        return {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}.get(context.format.packed.name, "pcm_f32le")
+    return {"mp4": "flac", "avi": "pcm_s16le", "webm": "libopus"}.get(container)
+
+
+class SoundDecoder:
+    """Decodes ``stream`` once for all its outputs, which ask for one packet after the other (the end is None)."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._context: Any = stream.codec_context
+        self._last: object = self
+        self._frames: list[av.AudioFrame] = []
+
+    def __call__(self, packet: av.Packet | None) -> list[av.AudioFrame]:
+        if packet is not self._last:
+            self._last, self._frames = packet, []
+            self._frames = self._context.decode(packet)
+        return self._frames
+
+
+class SoundConverter:
+    """Makes packets for ``out``, a new stream of sound whose encoder is chosen, from those of ``source``. A place that
+    cannot be decoded is said to ``warn``, once, and stays empty."""
+
+    def __init__(self, source: Stream, decode: SoundDecoder, out: Stream, warn: Callable[[str], None]) -> None:
+        self._decode = decode
+        self._encoder: Any
+        context, self._encoder = source.codec_context, out.codec_context
+        assert isinstance(context, av.AudioCodecContext)
+        rate, layout = context.sample_rate, context.layout.name
+        if self._encoder.name == "libopus" and rate not in _OPUS_RATES:
+            rate = 48000
+        fine = context.format.packed.name not in ("u8", "s16")
+        if self._encoder.name == "flac":
+            self._encoder.format = "s32" if fine else "s16"
+        elif self._encoder.name == "libopus":
+            self._encoder.format = "flt"
+            self._encoder.bit_rate = 96_000 * max(1, context.layout.nb_channels)
+        self._encoder.sample_rate, self._encoder.layout = rate, layout
+        self._encoder.time_base = out.time_base = Fraction(1, rate)
+        self._encoder.open()
+        self._warn: Callable[[str], None] | None = warn
+        self._next: Fraction | None = None  # when the next sample is heard, in seconds
+
+    def __call__(self, packet: av.Packet) -> Iterator[av.Packet]:
+        yield from self._encoded(packet)
+
+    def flush(self) -> Iterator[av.Packet]:
+        """What decoder and encoder still hold when the source has ended."""
+        yield from self._encoded(None)
+        yield from self._encoder.encode(None)
+
+    def _encoded(self, packet: av.Packet | None) -> Iterator[av.Packet]:
+        try:
+            for frame in self._decode(packet):
+                unit = Fraction(1, frame.sample_rate)
+                time = self._next
+                if frame.pts is not None and frame.time_base is not None:
+                    time = frame.pts * frame.time_base
+                if self._next is not None and time is not None and abs(time - self._next) <= _GAP_S:
+                    time = self._next
+                time = time or Fraction(0)
+                frame.pts, frame.time_base = round(time / unit), unit
+                self._next = time + frame.samples * unit
+                yield from self._encoder.encode(frame)
+        except av.error.EOFError:
+            return
+        except (av.error.FFmpegError, ValueError):
+            if self._warn:
+                self._warn("has damaged places, which are silent")
+            self._warn = None
