@@ -23,6 +23,7 @@ from vsr.media.decode import Decoder
 from vsr.media.encode import Encoder
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
+from vsr.size import Resolution
 
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 
@@ -35,7 +36,9 @@ def remux(path: Path, *targets: Path, cut: Cut | None = None) -> tuple[list[list
         outputs = []
         for target in targets:
             settings = EncoderSettings("vp9" if target.suffix == ".webm" else "h264", preset="ultrafast")
-            outputs.append(stack.enter_context(Encoder(target, CONTAINERS[target.suffix], source, *size, settings)))
+            resolution = Resolution(2, *size, None)
+            encoder = Encoder(target, CONTAINERS[target.suffix], source, resolution, settings)
+            outputs.append(stack.enter_context(encoder))
         for item in source:
             for output in outputs:
                 output.write(item)

@@ -23,6 +23,7 @@ from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import Layout, Planar, has_alpha, layout_for, views
 from vsr.media.probe import probe
+from vsr.size import Resolution
 
 GREY = None
 
@@ -329,7 +330,8 @@ def copy_clip(source: Path, target: Path, codec: str, **settings: object) -> Enc
     container = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm", ".mov": "mov", ".avi": "avi"}[target.suffix]
     with Decoder(source) as decoder:
         size = decoder.info.width, decoder.info.height
-        with Encoder(target, container, decoder, *size, EncoderSettings(codec, **settings)) as encoder:  # type: ignore[arg-type]
+        resolution = Resolution(2, *size, decoder.info.sample_aspect)
+        with Encoder(target, container, decoder, resolution, EncoderSettings(codec, **settings)) as encoder:  # type: ignore[arg-type]
             for item in decoder:
                 encoder.write(item)
             encoder.finish()

@@ -20,11 +20,13 @@ from conftest import Clip, Nearest
 
 import vsr.pipeline
 from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
+from vsr.events import Done, Event, Failed, Progress, Started, Warned
 from vsr.frame import Frame
+from vsr.job import Job, plan
 from vsr.media.decode import Decoder
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
-from vsr.pipeline import Done, Event, Failed, Job, Progress, Started, Warned, output_path
+from vsr.size import Size
 
 RGB_AS_444 = "yuv444p"
 FAST = {"movflags": "faststart"}  # the index first: a cut file can still be read
@@ -35,7 +37,9 @@ def upscale(path: Path, **options: Any) -> Done:
     events = options.pop("on_event", None)
     control = {key: options.pop(key) for key in ("cancel", "pause", "depth", "engines") if key in options}
     job = Job(path, model="bicubic", **{"preset": "ultrafast", **options})
-    return vsr.pipeline.run(job, events, **{"engines": Nearest, **control})
+    done = vsr.pipeline.run(job, events, **{"engines": Nearest, **control})
+    assert done is not None
+    return done
 
 
 def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
@@ -234,8 +238,10 @@ def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.M
     start, last, end = lines[0], lines[-2], lines[-1]
     assert start == {
         "v": 1, "event": "start", "input": str(path), "output": str(done.output), "width": 96, "height": 64, "scale": 2,
-        "model": "bicubic", "engine": "nearest", "precision": "fp32", "codec": "h264", "frames": 12, "estimate": None,
+        "model": "bicubic", "engine": "nearest", "precision": "fp32", "codec": "h264", "frames": 12,
+        "estimate": start["estimate"],
     }  # fmt: skip
+    assert start["estimate"]["seconds"] > 0 and start["estimate"]["bytes"] > 0
     assert set(last) == {"v", "event", "input", "frame", "frames", "fps", "eta_s", "stage_ms", "bottleneck", "reused"}
     assert set(last["stage_ms"]) == {"decode", "upscale", "encode"} and last["bottleneck"] in last["stage_ms"]
     assert all(ms > 0 for ms in last["stage_ms"].values())
@@ -262,26 +268,34 @@ def test_a_stage_counts_its_work_and_not_its_waiting(clip: Clip) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "expected"),
+    ("name", "made_of", "options", "expected"),
     [
-        (Job(Path("dir/a.mp4")), "dir/a_x2.mp4"),
-        (Job(Path("dir/a.MOV"), scale=3), "dir/a_x3.MOV"),
-        (Job(Path("a.b.mkv")), "a.b_x2.mkv"),
-        (Job(Path("a.avi"), scale=4), "a_x4.avi"),
-        (Job(Path("a.webm")), "a_x2.mkv"),
-        (Job(Path("a.webm"), codec="vp9"), "a_x2.webm"),
-        (Job(Path("a.mp4"), codec="prores"), "a_x2.mkv"),
-        (Job(Path("a.ts")), "a_x2.mkv"),
-        (Job(Path("a")), "a_x2.mkv"),
-        (Job(Path("a.mp4"), output=Path("b/c.mkv")), "b/c.mkv"),
+        ("dir.ext/a.mp4", {}, {}, "a_x2.mp4"),
+        ("a.MOV", {}, {"scale": 3}, "a_x3.MOV"),
+        ("a.b.mkv", {}, {}, "a.b_x2.mkv"),
+        ("a.avi", {"time_base": Fraction(1, 25), "pts": range(9)}, {"scale": 4}, "a_x4.avi"),
+        ("a.webm", {"codec": "libvpx-vp9"}, {}, "a_x2.mkv"),
+        ("a.webm", {"codec": "libvpx-vp9"}, {"codec": "vp9"}, "a_x2.webm"),
+        ("a.mp4", {}, {"codec": "prores", "preset": None}, "a_x2.mkv"),
+        ("a.mp4", {"pix_fmt": "yuv422p12le", "codec": "libx265"}, {}, "a_x2.mp4"),
+        ("a.mkv", {"pix_fmt": "yuv444p16le", "codec": "ffv1"}, {"preset": None}, "a_x2.mkv"),
+        ("a.ts", {"time_base": Fraction(1, 90000)}, {}, "a_x2.mkv"),
+        ("a", {}, {}, "a_x2.mkv"),
+        ("a.mp4", {}, {"output": Path("c.mkv")}, "c.mkv"),
+        ("a.mp4", {}, {"size": Size.parse_size("64x64")}, "a_64x64.mp4"),
+        ("a.mp4", {}, {"size": Size.parse_height("128")}, "a_192x128.mp4"),
     ],
 )
-def test_where_the_output_goes(job: Job, expected: str) -> None:
-    assert output_path(job) == Path(expected)
-
-
-def test_an_existing_folder_takes_the_default_name(tmp_path: Path) -> None:
-    assert output_path(Job(Path("dir/a.mp4"), output=tmp_path)) == tmp_path / "a_x2.mp4"
+def test_where_the_output_goes(
+    clip: Clip, tmp_path: Path, name: str, made_of: dict[str, Any], options: dict[str, Any], expected: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    made = clip("made" + (Path(name).suffix or ".mp4"), **made_of)
+    job = Job(made.rename(tmp_path / name), **options)
+    with Decoder(job.input) as source:
+        assert plan(job, source).target == (Path(expected) if job.output else job.input.with_name(expected))
+        folder = replace(job, output=tmp_path)
+        assert plan(folder, source).target == tmp_path / expected or job.output
 
 
 # ---- what goes wrong ---------------------------------------------------------------------------------------------
@@ -317,7 +331,9 @@ def fails(kind: type[VsrError], says: str, folder: Path, **options: Any) -> None
         ({"output": "link.mp4", "overwrite": True}, OutputError, "is the input"),
         ({"output": "out.xyz"}, UsageError, r"out\.xyz has no extension"),
         ({"codec": "h26x"}, UsageError, "unknown codec"),
-        ({"output": "out.webm"}, UsageError, "webm cannot hold h264"),
+        ({"output": "out.webm", "codec": "h264"}, UsageError, "webm cannot hold h264"),
+        ({"deinterlace": "maybe"}, UsageError, "unknown deinterlace"),
+        ({"overwrite": True, "skip_existing": True}, UsageError, "replaced or skipped"),
         ({"preset": "warp"}, UsageError, "unknown preset"),
         ({"encoder_options": (("no-such", "1"),)}, UsageError, "no option no-such"),
         ({"scale": 5}, UsageError, "scale 5"),

@@ -19,9 +19,12 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from vsr.cli import main
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError
+from vsr.events import Done, Progress, Started, Warned
+from vsr.job import Job, check_job, makes_picture, picture_target
 from vsr.media import picture
 from vsr.media.picture import Metadata, Picture, fitted, read_picture, still_format, to_frame, to_pixels, write_picture
-from vsr.pipeline import Done, Job, Progress, Started, Warned, check_job, output_path, run
+from vsr.pipeline import run
+from vsr.size import Resolution
 
 FORMATS = ("png", "jpg", "webp")
 ORIENTATION, MAKER = 0x0112, 0x010F
@@ -105,7 +108,9 @@ def test_a_stream_of_jpegs_is_a_video_and_a_photo_with_a_preview_is_not(tmp_path
 def test_the_output_is_named_after_the_input(tmp_path: Path, name: str, output: str | None, made: str) -> None:
     kind = {".jpeg": ".jpg", ".jpg": ".jpg", ".webp": ".webp"}.get(Path(name).suffix.lower(), ".png")
     source = save(tmp_path / f"x{kind}").rename(tmp_path / name)
-    assert output_path(Job(source, output and tmp_path / output)) == tmp_path / made
+    job = Job(source, output and tmp_path / output)
+    assert picture_target(job, Resolution(2, 64, 64, None)) == tmp_path / made
+    assert makes_picture(job) == (Path(made).suffix != ".mkv")
 
 
 def test_options_of_videos_are_refused(tmp_path: Path, clip) -> None:

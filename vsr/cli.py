@@ -8,11 +8,13 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,12 +23,13 @@ from vsr.display import display, mute, tell_error
 from vsr.errors import InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
-    from vsr.pipeline import Job
+    from vsr.job import Job
 
 SUFFIXES = {  # what counts in a folder; a file that is named is always tried
     ".3gp", ".avi", ".avif", ".bmp", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
     ".mpg", ".mts", ".mxf", ".ogv", ".png", ".tif", ".tiff", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
 }
+OUTPUT_NAME = re.compile(r"(.+)_(?:x[234]|\d+x\d+)")  # NAME_x2, NAME_1920x1080
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,20 +54,36 @@ def parser() -> Parser:
         return sub
 
     sub = command("upscale", run_upscale, "upscale videos and pictures")
-    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="videos, pictures, or folders of them")
+    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT",
+                     help="videos, pictures, image sequences (frame_%%04d.png), or folders of files")
     sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    size = sub.add_mutually_exclusive_group()
+    size.add_argument("-s", "--scale", type=scales, default=(2,), metavar="N[,N…]",
+                      help="2 (default), 3 or 4; several make a file each in one pass")
+    size.add_argument("--size", metavar="WxH", help="this size exactly")
+    size.add_argument("--height", metavar="H", help="this height, the width as it follows")
+    size.add_argument("--fit", metavar="SCREEN", help="as large as fits into 1080p, 1440p or 4k")
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
     sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
     sub.add_argument("--precision", default="auto", help="auto (default), fp32")
     sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
-    sub.add_argument("--codec", help="h264 (default), hevc, av1, vp9, ffv1, …")
-    sub.add_argument("--crf", type=float, metavar="N", help="quality: lower is better and larger")
+    sub.add_argument("--from", dest="start", metavar="T",
+                     help="begin here: seconds, or [HH:]MM:SS.mmm")
+    sub.add_argument("--to", dest="end", metavar="T", help="end before here")
+    sub.add_argument("--stream", type=int, metavar="N", help="the video to upscale, as 'vsr probe' counts streams")
+    sub.add_argument("--deinterlace", default="auto", help="auto (default: interlaced frames only), on (all), off")
+    sub.add_argument("--fps", dest="rate", type=fraction, metavar="R", help="of an image sequence; default 25")
+    sub.add_argument("--codec", help="h264, hevc, av1, vp9, ffv1, prores, …; default: the first of h264, hevc, ffv1 "
+                     "that holds all that the source has")
+    sub.add_argument("--crf", type=float, metavar="N", help="quality on x264's scale, 0 to 51: lower is better, "
+                     "default 18")
     sub.add_argument("--preset", help="the encoder's speed, in x264's names: ultrafast … veryslow")
     sub.add_argument("--encoder-option", action="append", default=[], metavar="K=V", help="passed to the encoder")
-    sub.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    existing = sub.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    existing.add_argument("--skip-existing", action="store_true", help="leave out what has its output already")
     sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
 
     sub = command("probe", run_probe, "say what a file contains")
@@ -108,22 +127,46 @@ def positive(text: str) -> int:
     return number
 
 
+def scales(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a scale: 2, 3, 4 or several as 2,3") from None
+    if len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"'{text}' names a scale twice")
+    return numbers
+
+
+def fraction(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a frame rate such as 25, 29.97 or 30000/1001")
+    return rate
+
+
 # ---- upscale -----------------------------------------------------------------------------------------------------
 
 
 def run_upscale(args: argparse.Namespace) -> int:
     """Every input is tried; the status is that of the first that failed."""
-    from vsr.pipeline import run
+    from vsr.pipeline import run_together
 
     show = display(args.progress)
     status = 0
-    with signals_cancel() as cancel:
-        for path, job in jobs_of(args):
+    output = Path(args.output) if args.output is not None else None
+    into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
+    with signals_cancel() as cancel, made_folder(output if into_folder or not output else output.parent):
+        work = inputs_and_jobs(args, output, into_folder)
+        taken = {path for path, _ in work}
+        for path, jobs in work:
             try:
-                if isinstance(job, VsrError):
-                    raise job
-                with made_folder(job.output):
-                    run(job, on_event=show.event, cancel=cancel)
+                if isinstance(jobs, VsrError):
+                    raise jobs
+                done = run_together(jobs, on_event=show.event, cancel=cancel, taken=taken - {path})
+                taken.update(each.output for each in done)
             except Exception as raised:
                 if args.debug:
                     raise
@@ -134,15 +177,21 @@ def run_upscale(args: argparse.Namespace) -> int:
                 status = status or error.exit_status
             finally:
                 show.close()
+        if len(work) > 1:
+            show.summary()
     return status
 
 
-def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
-    """(input, job) for every input file; for a folder without one, its error.
+def inputs_and_jobs(
+    args: argparse.Namespace, output: Path | None, into_folder: bool
+) -> list[tuple[Path, list[Job] | InputError]]:
+    """Every input file with its jobs, one for each output; a folder without one with its error.
 
     Raises UsageError for anything wrong with the arguments; no input is opened.
     """
-    from vsr.pipeline import Job, check_job, output_path
+    from vsr.job import Job, check_job
+    from vsr.media.cut import Cut, parse_time
+    from vsr.size import Size
 
     options = []
     for option in args.encoder_option:
@@ -150,46 +199,48 @@ def jobs_of(args: argparse.Namespace) -> list[tuple[Path, Job | InputError]]:
         if not equals or not key:
             raise UsageError(f"encoder option '{option}' is not K=V")
         options.append((key, value))
+    start, end = (None if text is None else parse_time(text) for text in (args.start, args.end))
+    cut = None if start is None and end is None else Cut(start or Fraction(0), end)
+    parsers = {"size": Size.parse_size, "height": Size.parse_height, "fit": Size.parse_fit}
+    size = next((parse(text) for flag, parse in parsers.items() if (text := getattr(args, flag)) is not None), None)
     files: list[tuple[Path, InputError | None]] = []
-    listed: set[Path] = set()
     for path in args.inputs:
         inside = [path]
         if os.path.isdir(path):  # not path.is_dir(), which raises for a name that is too long
-            inside = sorted(p for p in path.iterdir() if is_video(p))
-            listed |= set(inside)
+            inside = inputs_in(path)
         files += [(p, None) for p in inside] or [(path, InputError(f"no video file in folder {path}"))]
 
-    output = Path(args.output) if args.output is not None else None
-    into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
-    if output and len(files) > 1 and not into_folder:
-        raise UsageError(f"-o {output} is one file for {len(files)} inputs; give a folder, as {output}{os.sep}")
-    work: list[tuple[Path, Job | InputError]] = []
-    taken: dict[Path, Path] = {}
+    if output and not into_folder and len(files) * len(args.scale) > 1:
+        what = f"{len(files)} inputs" if len(files) > 1 else f"{len(args.scale)} scales"
+        raise UsageError(f"-o {output} is one file for {what}; give a folder, as {output}{os.sep}")
+    work: list[tuple[Path, list[Job] | InputError]] = []
+    named: dict[str, Path] = {}
     for path, error in files:
         if error:
             work.append((path, error))
             continue
-        job = Job(path, None if into_folder else output, args.scale, args.model, args.weights, args.engine,
-                  args.precision, args.threads, args.codec, args.crf, args.preset, tuple(options), args.overwrite)
-        check_job(job)
-        target = output_path(job)
-        if output and into_folder:
-            target = output / target.name
-        place = Path(os.path.realpath(target))
-        if place in taken:
-            raise UsageError(f"{taken[place]} and {path} would both become {target}")
-        taken[place] = path
-        work.append((path, replace(job, output=target)))
+        if into_folder:
+            if path.name in named:
+                raise UsageError(f"{named[path.name]} and {path} would both become the same file in {output}")
+            named[path.name] = path
+        jobs = [
+            Job(
+                path, output, scale, size, args.model, args.weights, args.engine,
+                args.precision, args.threads, cut, args.stream, args.deinterlace, args.rate, args.codec, args.crf,
+                args.preset, tuple(options), args.overwrite, args.skip_existing,
+            ) for scale in args.scale
+        ]
+        for job in jobs:
+            check_job(job)
+        work.append((path, jobs))
+    return work
 
-    # What an input of this run becomes is no input: left out of a folder's list, refused where it was named.
-    inputs: list[tuple[Path, Job | InputError]] = []
-    for path, outcome in work:
-        source = taken.get(Path(os.path.realpath(path)))
-        if source is None or source == path:
-            inputs.append((path, outcome))
-        elif path not in listed:
-            raise UsageError(f"{path} is an input, and {source} would become it; give one of them another output")
-    return inputs
+
+def inputs_in(folder: Path) -> list[Path]:
+    """The videos of a folder, without those that look like another one's output."""
+    videos = sorted(path for path in folder.iterdir() if is_video(path))
+    stems = {path.stem for path in videos}
+    return [path for path in videos if not ((made := OUTPUT_NAME.fullmatch(path.stem)) and made[1] in stems)]
 
 
 def is_video(path: Path) -> bool:
@@ -199,9 +250,9 @@ def is_video(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def made_folder(output: Path | None) -> Iterator[None]:
-    """The folder that an output goes to, made where it is missing, and removed again where nothing came into it."""
-    folder = output.parent if output else Path()
+def made_folder(folder: Path | None) -> Iterator[None]:
+    """The ``folder`` that outputs go to, made where it is missing, and removed again where nothing came into it."""
+    folder = folder or Path()
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.errors import VsrError
 
 if TYPE_CHECKING:
-    from vsr.pipeline import Event
+    from vsr.events import Event, Started
 
 
 def display(asked: str) -> Silent:
@@ -35,7 +35,7 @@ def mute() -> None:
 
 
 def tell_error(error: VsrError) -> None:
-    print(f"vsr: {' '.join(str(error).split())}", file=sys.stderr)
+    tell(f"vsr: {' '.join(str(error).split())}")
 
 
 class Silent:
@@ -51,6 +51,9 @@ class Silent:
     def close(self) -> None:
         """The job is over, however it ended."""
 
+    def summary(self) -> None:
+        """All of several inputs are over."""
+
 
 class JsonLines(Silent):
     """One JSON object a line on stdout."""
@@ -59,51 +62,69 @@ class JsonLines(Silent):
         say(json.dumps(event.to_json()))
 
     def failed(self, path: Path, error: VsrError) -> None:
-        from vsr.pipeline import Failed
+        from vsr.events import Failed
 
         self.event(Failed(path, error))
         super().failed(path, error)
 
 
 class Plain(Silent):
-    """Warnings on stderr; a line for a finished job on stdout."""
+    """Warnings on stderr; on stdout a line when a job begins and ends, and a table after several."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[str, str]] = []  # an input or output, and what became of it
 
     def event(self, event: Event) -> None:
-        from vsr.pipeline import Done, Warned
+        from vsr.events import Done, Started, Warned
 
-        if isinstance(event, Warned):
-            print(f"vsr: warning: {event.message}", file=sys.stderr)
+        if isinstance(event, Started):
+            say(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
+                f"{event.engine} {event.precision}{estimated(event)}")
+        elif isinstance(event, Warned):
+            tell(f"vsr: warning: {event.message}")
+            if event.code == "skipped":
+                self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):
             fps = event.frames / max(event.seconds, 1e-9)
-            say(f"{event.output}  {event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked")
+            result = f"{event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked"
+            say(f"{event.output}  {result}")
+            self.results.append((str(event.output), result))
+
+    def failed(self, path: Path, error: VsrError) -> None:
+        super().failed(path, error)
+        self.results.append((str(path), f"failed: {error.code}"))
+
+    def summary(self) -> None:
+        width = max((len(name) for name, _ in self.results), default=0)
+        for name, result in self.results:
+            say(f"{name:{width}}  {result}")
 
 
 class Bar(Plain):
     """A live bar on stderr with fps, ETA and where the time goes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bar: Any = None
 
     def event(self, event: Event) -> None:
         from tqdm import tqdm
 
-        from vsr.pipeline import Progress, Started
+        from vsr.events import Progress, Started
 
-        if isinstance(event, Started):
-            print(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
-                  f"{event.engine} {event.precision}", file=sys.stderr)
-            self.bar = tqdm(total=event.frames, unit=" frames", dynamic_ncols=True, leave=False,
-                            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left{postfix}")
-        elif isinstance(event, Progress):
+        if isinstance(event, Progress):
             if self.bar.total is not None and event.frame > self.bar.total:
                 self.bar.total = event.frame
             stages = "  ".join(f"{stage} {ms:.1f}" for stage, ms in event.stage_ms.items())
             self.bar.set_postfix_str(f"{stages} ms, most: {event.bottleneck}", refresh=False)
             self.bar.update(event.frame - self.bar.n)
-        else:
-            if self.bar is not None:
-                self.bar.clear()
-            super().event(event)
+            return
+        if self.bar is not None:
+            self.bar.clear()
+        super().event(event)
+        if isinstance(event, Started) and self.bar is None:
+            self.bar = tqdm(total=event.frames, unit=" frames", dynamic_ncols=True, leave=False,
+                            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left{postfix}")
 
     def failed(self, path: Path, error: VsrError) -> None:
         self.close()
@@ -113,3 +134,26 @@ class Bar(Plain):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def tell(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr)
+
+
+def estimated(event: Started) -> str:
+    """", about 3 min, 1.2 GB" where there is an estimate."""
+    if event.estimate is None:
+        return ""
+    seconds, size = event.estimate.seconds, float(event.estimate.bytes)
+    if seconds < 90:
+        length = f"{seconds:.0f} s"
+    elif seconds < 5400:
+        length = f"{seconds / 60:.0f} min"
+    else:
+        length = f"{seconds / 3600:.1f} h"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f", about {length}, {size:.3g} {unit}"

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import itertools
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import av
 
-from vsr.engines import Engine, engine_choice, open_engine
-from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError, VsrError
-from vsr.frame import Frame, VideoInfo
-from vsr.media.codecs import CONTAINERS, DEFAULT_CODEC, EncoderSettings, fits
-from vsr.media.decode import Decoder
+from vsr.engines import Engine, open_engine
+from vsr.errors import Cancelled, CheckError, InputError
+from vsr.events import Done, Estimate, Event, Progress, Started, Warned
+from vsr.frame import Frame
+from vsr.job import Job, Plan, check_job, is_free, makes_picture, plan
+from vsr.media.coder import trial
+from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
-from vsr.media.picture import PICTURES
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check, verify
-from vsr.models.catalogue import find, load_file
+from vsr.models.catalogue import load_file
 from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
@@ -31,176 +31,11 @@ DEPTH = 8  # frames and packets that decode and upscale may each be ahead: enoug
 _AHEAD_BYTES = 1 << 30  # of upscaled frames: very large ones are made less far ahead
 _PROGRESS_S = 0.25  # least time between two progress events
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
+_TRIAL_SHARE = 16  # an estimate may cost this part of a job, and takes at most DEPTH frames
+_KEY_INTERVAL = 250  # frames: about how often encoders make a key frame
 
 _STAGES = ("decode", "upscale", "encode")
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to upscale, where to, and how. ``output`` may be a file or a folder; None is beside the input.
-
-    ``weights`` is a file to use in the model's place; ``threads`` is for the engine, None its own choice;
-    ``codec``, ``crf``, ``preset`` and ``encoder_options`` are those of ``EncoderSettings``.
-    """
-
-    input: Path
-    output: Path | None = None
-    scale: int = 2
-    model: str = "fsrcnn-s"
-    weights: Path | None = None
-    engine: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    encoder_options: tuple[tuple[str, str], ...] = ()
-    overwrite: bool = False
-
-    @property
-    def settings(self) -> EncoderSettings:
-        return EncoderSettings(self.codec or DEFAULT_CODEC, self.crf, self.preset, self.encoder_options)
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The job is about to read its first frame; ``frames`` is the container's count, for an estimate only."""
-
-    input: Path
-    output: Path
-    width: int
-    height: int
-    scale: int
-    model: str
-    engine: str
-    precision: str
-    codec: str
-    frames: int | None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **_head("start", self.input),
-            "output": str(self.output),
-            "width": self.width,
-            "height": self.height,
-            "scale": self.scale,
-            "model": self.model,
-            "engine": self.engine,
-            "precision": self.precision,
-            "codec": self.codec,
-            "frames": self.frames,
-            "estimate": None,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting not counted."""
-
-    input: Path
-    frame: int
-    frames: int | None
-    fps: float
-    eta_s: float | None
-    stage_ms: dict[str, float]
-    bottleneck: str
-    reused: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **_head("progress", self.input),
-            "frame": self.frame,
-            "frames": self.frames,
-            "fps": round(self.fps, 2),
-            "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
-            "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
-            "bottleneck": self.bottleneck,
-            "reused": self.reused,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """Something is not carried over, or was mended; the job goes on."""
-
-    input: Path
-    code: str
-    message: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_head("warning", self.input), "code": self.code, "message": self.message}
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The output is complete, checked, and has its name."""
-
-    input: Path
-    output: Path
-    frames: int
-    seconds: float
-    checks: tuple[Check, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **_head("done", self.input),
-            "output": str(self.output),
-            "frames": self.frames,
-            "seconds": round(self.seconds, 3),
-            "checks": [check.to_json() for check in self.checks],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What a caller of ``run`` reports of the error that it raised."""
-
-    input: Path
-    error: VsrError
-
-    def to_json(self) -> dict[str, Any]:
-        return {**_head("error", self.input), "code": self.error.code, "message": str(self.error)}
-
-
-Event = Started | Progress | Warned | Done | Failed
-
-
-def _head(event: str, path: Path) -> dict[str, Any]:
-    return {"v": 1, "event": event, "input": str(path)}
-
-
-def output_path(job: Job) -> Path:
-    """Where ``job`` writes: ``-o`` where it names a file, else ``NAME_x2.EXT`` in its folder or beside the input.
-
-    The extension is the input's where that container holds the codec, else ``.mkv``. Raises ``UsageError`` for an
-    extension or codec that VSR does not know.
-    """
-    from vsr.still import still_target  # which uses the events above
-
-    if (picture := still_target(job)) is not None:
-        return picture
-    if job.output is not None and not os.path.isdir(job.output):
-        if job.output.suffix.lower() not in CONTAINERS:
-            raise UsageError(f"{job.output} has no extension that VSR writes; use one of {', '.join(CONTAINERS)}")
-        return job.output
-    suffix = job.input.suffix
-    container = CONTAINERS.get(suffix.lower())
-    if container is None or not fits(job.settings.encoder(), container):
-        suffix = ".mkv"
-    folder = job.input.parent if job.output is None else job.output
-    return folder / f"{job.input.stem}_x{job.scale}{suffix}"
-
-
-def check_job(job: Job) -> None:
-    """Raise ``UsageError`` for anything that is wrong with ``job`` before an input is opened; ``EngineError`` where its
-    engine cannot run here."""
-    if job.weights is not None:
-        load_file(job.weights, job.scale)
-    else:
-        find(job.model, job.scale)
-    engine_choice(job.engine, job.precision)
-    target = output_path(job)
-    if target.suffix.lower() not in PICTURES:
-        job.settings.check(CONTAINERS[target.suffix.lower()])
+_Upscaled = tuple[Frame, ...]  # one frame, once for each output
 
 
 def run(
@@ -209,37 +44,126 @@ def run(
     cancel: threading.Event | None = None,
     pause: threading.Event | None = None,
     *,
+    taken: Collection[Path] = (),
     engines: Callable[..., Engine] = open_engine,
     depth: int = DEPTH,
-) -> Done:
-    """Upscale one file and return what was made. Blocks; ``on_event`` is called in the calling thread.
+) -> Done | None:
+    """Upscale one file and return what was made, None where ``skip_existing`` found it made.
 
-    ``cancel`` ends the job between two frames: ``Cancelled`` is raised and nothing is left behind; so it is with any
-    other error and with a KeyboardInterrupt. While ``pause`` is set the job stands still. ``engines`` opens the
-    engine; ``depth`` is how many items each stage may be ahead, 0 runs all stages in this thread, with equal bytes.
+    Blocks; ``on_event`` is called in the calling thread. ``cancel`` ends the job between two frames: ``Cancelled`` is
+    raised and nothing is left behind; so it is with any other error and with a KeyboardInterrupt. While ``pause`` is
+    set the job stands still. ``taken`` are files that must not become the output, even where it may be replaced.
+    ``engines`` opens the engine; ``depth`` is how many items each stage may be ahead, 0 runs all stages in this
+    thread, with equal bytes.
 
     Raises ``UsageError`` before a file is opened, ``InputError``, ``OutputError``, ``EngineError``, and ``CheckError``
     where the finished file is not what was written; it is then kept as ``NAME_x2.failed-check.EXT``.
     """
+    made = run_together([job], on_event, cancel, pause, taken=taken, engines=engines, depth=depth)
+    return made[0] if made else None
+
+
+def run_together(
+    jobs: Sequence[Job],
+    on_event: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
+    *,
+    taken: Collection[Path] = (),
+    engines: Callable[..., Engine] = open_engine,
+    depth: int = DEPTH,
+) -> list[Done]:
+    """As ``run``, for several outputs of one input, which is decoded once. They succeed or fail together; only a failed
+    self-check leaves the others as they are.
+
+    Raises ``ValueError`` for jobs that do not read the same frames.
+    """
     emit = on_event or (lambda event: None)
     cancel = cancel or threading.Event()
-    check_job(job)
-    target = output_path(job)
-    if target.suffix.lower() in PICTURES:
+    first = jobs[0]
+    reading = [(job.input, job.cut, job.stream, job.deinterlace, job.rate) for job in jobs]
+    if len(set(reading)) > 1:
+        raise ValueError("jobs that run together read the same frames of the same input")
+    for job in jobs:
+        check_job(job)
+    if makes_picture(first):
         from vsr.still import run_still
 
-        return run_still(job, target, emit, cancel, engines)
-    if _same_file(job.input, target):
-        raise OutputError(f"{target} is the input; give another output")
-    part = PartFile(target, job.overwrite)
+        return [done for job in jobs for done in run_still(job, emit, cancel, taken, engines)]
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
-        source = stack.enter_context(Decoder(job.input))
-        info = source.info
-        engine = stack.enter_context(
+        rate = first.rate or IMAGE_RATE
+        opened = Decoder(first.input, first.cut, stream=first.stream, deinterlace=first.deinterlace, rate=rate)
+        source = stack.enter_context(opened)
+        meter = _Meter(first.input, source.info.frames or _estimated_frames(source))
+        outputs = []
+        for output in [_Output(job, plan(job, source)) for job in jobs]:
+            target = output.plan.target
+            if is_free(output.job, target, taken):
+                outputs.append(output)
+            else:
+                emit(Warned(first.input, "skipped", f"{target} exists already; skipped"))
+        for output in outputs:
+            output.open(source, engines, stack)
+        if not outputs:
+            return []
+
+        depth = min(depth, max(1, _AHEAD_BYTES // sum(output.frame_bytes for output in outputs)))
+        items = prefetch(meter.decoded(source), depth)
+        upscaled = prefetch(_upscaled(items, outputs, meter), depth)
+        with contextlib.closing(upscaled):
+            begin: list[_Upscaled | av.Packet] = []
+            estimates = _estimates(begin, upscaled, outputs, source, meter)
+            for output, estimate in zip(outputs, estimates, strict=True):
+                emit(output.started(meter.total, estimate))
+            meter.restart()
+            for item in itertools.chain(begin, upscaled):
+                _obey(first, cancel, pause, meter)
+                with meter.work("encode"):
+                    for number, output in enumerate(outputs):
+                        output.encoder.write(item[number] if isinstance(item, tuple) else item)
+                meter.frames += isinstance(item, tuple)
+                _pass_on(source, outputs, emit)
+                if meter.due():
+                    emit(meter.progress())
+        with meter.work("encode"):
+            for output in outputs:
+                output.encoder.finish()
+        _pass_on(source, outputs, emit)
+        emit(meter.progress())
+        expected = source.info.frames or 0
+        if source.damaged or meter.frames + source.unshown < expected:
+            of_all = f" of {expected}" if expected else ""
+            said = f"damaged or cut short: {meter.frames}{of_all} frames could be decoded"
+            emit(Warned(first.input, "damaged", f"{first.input} is {said}, {source.damaged} packets could not"))
+        _obey(first, cancel, pause, meter)
+        return _completed(outputs, source, meter.frames, time.monotonic() - begun, emit)
+
+
+@dataclass(slots=True)
+class _Output:
+    """One job of those that run together: what it is to become, and all that is open for it."""
+
+    job: Job
+    plan: Plan
+    engine: Engine = field(init=False)
+    part: PartFile = field(init=False)
+    encoder: Encoder = field(init=False)
+    upscaler: Upscaler = field(init=False)
+
+    @property
+    def frame_bytes(self) -> int:
+        """What an upscaled frame takes, about."""
+        return 3 * self.plan.resolution.width * self.plan.resolution.height
+
+    def open(self, source: Decoder, engines: Callable[..., Engine], stack: contextlib.ExitStack) -> None:
+        """Everything that the job needs; ``stack`` closes it again."""
+        job, made, info = self.job, self.plan.resolution, source.info
+        self.part = PartFile(self.plan.target, job.overwrite)
+        self.engine = stack.enter_context(
             engines(
-                load_file(job.weights, job.scale) if job.weights else job.model,
-                job.scale,
+                load_file(job.weights, made.factor) if job.weights else job.model,
+                made.factor,
                 bits=source.layout.bits,
                 full_range=info.color.range == FULL_RANGE,
                 precision=job.precision,
@@ -247,52 +171,74 @@ def run(
                 threads=job.threads,
             )
         )
-        stack.push(part)  # before there is a file: an interrupt may come between any two steps
-        part.create()
-        size = info.width * job.scale, info.height * job.scale
-        container = CONTAINERS[target.suffix.lower()]
-        encoder = stack.enter_context(Encoder(part.path, container, source, *size, job.settings, target))
-        meter = _Meter(job.input, info.frames or _estimated_frames(source))
-        named = engine.model, engine.name, engine.precision, job.settings.codec
-        emit(Started(job.input, target, *size, job.scale, *named, meter.total))
+        size = made.width, made.height
+        self.upscaler = Upscaler(self.engine, source.layout.chroma, info.color.chroma_location, *size, job.threads)
+        stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
+        self.part.create()
+        self.encoder = stack.enter_context(
+            Encoder(self.part.path, self.plan.container, source, made, self.plan.settings, self.plan.target)
+        )
+        self.encoder.warnings.extendleft(reversed(self.plan.warnings))
 
-        upscaler = Upscaler(engine, source.layout.chroma, info.color.chroma_location, *size, job.threads)
-        depth = min(depth, max(1, _AHEAD_BYTES // (3 * size[0] * size[1])))
-        items = prefetch(meter.decoded(source), depth)
-        items = prefetch(_upscaled(items, upscaler, meter), depth)
-        with contextlib.closing(items):
-            for item in items:
-                _obey(job, cancel, pause, meter)
-                with meter.work("encode"):
-                    encoder.write(item)
-                meter.frames += isinstance(item, Frame)
-                _pass_on(job, source, encoder, emit)
-                if meter.due():
-                    emit(meter.progress())
-        with meter.work("encode"):
-            encoder.finish()
-        emit(meter.progress())
-        if source.damaged or meter.frames + source.unshown < (info.frames or 0):
-            of_all = f" of {info.frames}" if info.frames else ""
-            said = f"damaged or cut short: {meter.frames}{of_all} frames could be decoded"
-            emit(Warned(job.input, "damaged", f"{job.input} is {said}, {source.damaged} packets could not"))
-        _obey(job, cancel, pause, meter)
-        checks = _checked(part, encoder, info)
-        part.commit()
-    done = Done(job.input, target, meter.frames, time.monotonic() - begun, checks)
-    emit(done)
-    return done
+    def started(self, frames: int | None, estimate: Estimate | None) -> Started:
+        size = self.plan.resolution.width, self.plan.resolution.height
+        named = self.engine.model, self.engine.name, self.engine.precision, self.plan.settings.codec
+        return Started(self.job.input, self.plan.target, *size, self.engine.scale, *named, frames, estimate)
 
 
 def _upscaled(
-    items: Generator[Frame | av.Packet], upscaler: Upscaler, meter: _Meter
-) -> Generator[Frame | av.Packet]:
+    items: Generator[Frame | av.Packet], outputs: list[_Output], meter: _Meter
+) -> Generator[_Upscaled | av.Packet]:
     with contextlib.closing(items):
         for item in items:
             if isinstance(item, Frame):
                 with meter.work("upscale"):
-                    item = upscaler(item)
-            yield item
+                    made = tuple(output.upscaler(item) for output in outputs)
+                yield made
+            else:
+                yield item
+
+
+def _estimates(
+    begin: list[_Upscaled | av.Packet],
+    upscaled: Iterable[_Upscaled | av.Packet],
+    outputs: list[_Output],
+    source: Decoder,
+    meter: _Meter,
+) -> list[Estimate | None]:
+    """Encode the first frames once, for each output's estimate; ``begin`` receives what was read for it."""
+    if meter.total is None:
+        return [None] * len(outputs)
+    wanted = max(2, min(DEPTH, meter.total // _TRIAL_SHARE))
+    frames: list[_Upscaled] = []
+    for item in upscaled:
+        begin.append(item)
+        if isinstance(item, tuple):
+            frames.append(item)
+            if len(frames) == wanted:
+                break
+    if not frames:
+        return [None] * len(outputs)
+    trials = [
+        trial(made, source, output.plan.settings, output.plan.resolution)
+        for output, made in zip(outputs, zip(*frames, strict=True), strict=True)
+    ]
+    worked = meter.worked("decode", "upscale") + sum(seconds for seconds, _, _ in trials)
+    keys = -(-meter.total // _KEY_INTERVAL)
+    copied = _copied_bytes(source)
+    return [
+        Estimate(
+            worked / len(frames) * meter.total,
+            copied + keys * key + (meter.total - keys) * others // max(1, len(frames) - 1),
+        )
+        for _, key, others in trials
+    ]
+
+
+def _copied_bytes(source: Decoder) -> int:
+    """What the sound takes, where its rate is known; other streams are small."""
+    rates = (s.codec_context.bit_rate or 0 for s in source.copied if s.type == "audio")
+    return int(sum(rates) * (source.container.duration or 0) / av.time_base / 8)
 
 
 def _obey(job: Job, cancel: threading.Event, pause: threading.Event | None, meter: _Meter) -> None:
@@ -305,27 +251,39 @@ def _obey(job: Job, cancel: threading.Event, pause: threading.Event | None, mete
     meter.begun += time.monotonic() - arrived
 
 
-def _pass_on(job: Job, source: Decoder, encoder: Encoder, emit: Callable[[Event], None]) -> None:
-    for warnings in (source.warnings, encoder.warnings):
+def _pass_on(source: Decoder, outputs: list[_Output], emit: Callable[[Event], None]) -> None:
+    for warnings in (source.warnings, *(output.encoder.warnings for output in outputs)):
         while warnings:
-            emit(Warned(job.input, *warnings.popleft()))
+            emit(Warned(outputs[0].job.input, *warnings.popleft()))
 
 
-def _checked(part: PartFile, encoder: Encoder, info: VideoInfo) -> tuple[Check, ...]:
+def _completed(
+    outputs: list[_Output], source: Decoder, frames: int, seconds: float, emit: Callable[[Event], None]
+) -> list[Done]:
+    """Check every output and give it its name; then fail where one is not what was written."""
+    done, wrong = [], []
+    for output in outputs:
+        checks = _checked(output, source)
+        if failed := [check for check in checks if not check.ok]:
+            target = output.plan.target
+            kept = target.with_name(f"{target.stem}.failed-check{target.suffix}")
+            output.part.keep_as(kept)
+            what = "; ".join(f"{check.name} is {check.got}, not {check.expected}" for check in failed)
+            wrong.append(f"{kept} failed the self-check: {what}")
+        else:
+            output.part.commit()
+            done.append(Done(output.job.input, output.plan.target, frames, seconds, checks))
+            emit(done[-1])
+    if wrong:
+        raise CheckError("; ".join(wrong))
+    return done
+
+
+def _checked(output: _Output, source: Decoder) -> tuple[Check, ...]:
     try:
-        checks = tuple(verify(part.path, encoder.written, info))
+        return tuple(verify(output.part.path, output.encoder.written, source.info))
     except (InputError, av.error.FFmpegError) as error:
-        checks = (Check("readable", False, True, str(error)),)
-    if failed := [c for c in checks if not c.ok]:
-        kept = part.target.with_name(f"{part.target.stem}.failed-check{part.target.suffix}")
-        part.keep_as(kept)
-        wrong = "; ".join(f"{c.name} is {c.got}, not {c.expected}" for c in failed)
-        raise CheckError(f"{kept} failed the self-check: {wrong}")
-    return checks
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return os.path.exists(a) and os.path.exists(b) and a.samefile(b)
+        return (Check("readable", False, True, str(error)),)
 
 
 def _estimated_frames(source: Decoder) -> int | None:
@@ -340,8 +298,16 @@ class _Meter:
         self.path = path
         self.total = total
         self.frames = 0
-        self.begun = self._told = time.monotonic()
         self._worked = dict.fromkeys(_STAGES, 0.0)
+        self.restart()
+
+    def restart(self) -> None:
+        """Speed is counted from here on."""
+        self.begun = self._told = time.monotonic()
+
+    def worked(self, *stages: str) -> float:
+        """Seconds that these stages have worked."""
+        return sum(self._worked[stage] for stage in stages)
 
     @contextlib.contextmanager
     def work(self, stage: str) -> Iterator[None]:

@@ -78,7 +78,17 @@ class Resolution:
     warning: tuple[str, str] | None = None
 
 
-def resolve(info: VideoInfo, wanted: int | Size, path: Path) -> Resolution:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """That of a picture: stored ``width`` and ``height``, and the angle by which it is shown turned."""
+
+    width: int
+    height: int
+    rotation_degrees: int = 0
+    sample_aspect: Fraction | None = None
+
+
+def resolve(info: VideoInfo | Shape, wanted: int | Size, path: Path) -> Resolution:
     """What the video of ``info``, in ``path``, becomes by a factor (2, 3 or 4) or a size.
 
     For a size the factor is the smallest that suffices in both directions, 4 and a warning where none does. 'size'
@@ -114,17 +124,17 @@ def resolve(info: VideoInfo, wanted: int | Size, path: Path) -> Resolution:
     return Resolution(most, width, height, aspect, ("beyond_factor", said))
 
 
-def _displayed(info: VideoInfo) -> tuple[Fraction, Fraction]:
+def _displayed(info: VideoInfo | Shape) -> tuple[Fraction, Fraction]:
     """Width and height as shown: by the sample aspect ratio, then turned."""
     width, height = info.width * (info.sample_aspect or Fraction(1)), Fraction(info.height)
     return (height, width) if _turned(info) else (width, height)
 
 
-def _turned(info: VideoInfo) -> bool:
+def _turned(info: VideoInfo | Shape) -> bool:
     return info.rotation_degrees % 180 == 90
 
 
-def _following(info: VideoInfo, wanted: Size) -> tuple[int, int]:
+def _following(info: VideoInfo | Shape, wanted: Size) -> tuple[int, int]:
     """The stored size that follows from a height or a box to fit."""
     across, down = _displayed(info)
     if wanted.width is None:

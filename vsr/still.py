@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vsr.engines import Engine
-from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError
+from vsr.errors import Cancelled, CheckError, InputError
+from vsr.events import Done, Event, Progress, Started, Warned
+from vsr.job import Job, is_free, picture_target
 from vsr.media.partfile import PartFile
 from vsr.media.picture import (
     BITS,
@@ -22,73 +23,48 @@ from vsr.media.picture import (
     check_writable,
     fitted,
     read_picture,
-    still_format,
     to_frame,
     to_pixels,
     write_picture,
 )
 from vsr.media.verify import Check
 from vsr.models.catalogue import load_file
-from vsr.pipeline import Done, Event, Job, Progress, Started, Warned
+from vsr.size import Shape, resolve
 from vsr.upscale import Upscaler
-
-
-def still_target(job: Job) -> Path | None:
-    """Where ``job`` writes a picture; None where what it makes is a video.
-
-    ``-o`` where it names a picture, else ``NAME_x2.EXT`` in its folder or beside the input, with the input's extension
-    where it is its format's, else the format's own. Raises ``UsageError`` for a picture of a video, and for options
-    that pictures have not.
-    """
-    form = still_format(job.input)
-    named = None if job.output is None or os.path.isdir(job.output) else job.output
-    if named is not None:
-        if named.suffix.lower() not in PICTURES:
-            return None
-        if form is None and os.path.exists(job.input):
-            raise UsageError(f"{named} is a picture's name, and {job.input} is no picture; name a video, as .mkv")
-        target = named
-    else:
-        if form is None:
-            return None
-        suffix = job.input.suffix
-        if PICTURES.get(suffix.lower()) != form:
-            suffix = next(own for own, which in PICTURES.items() if which == form)
-        folder = job.input.parent if job.output is None else job.output
-        target = folder / f"{job.input.stem}_x{job.scale}{suffix}"
-    options = {"codec": job.codec, "crf": job.crf, "preset": job.preset, "encoder option": job.encoder_options or None}
-    if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"{job.input} is a picture: it has no {' or '.join(given)}")
-    return target
 
 
 def run_still(
     job: Job,
-    target: Path,
     emit: Callable[[Event], None],
     cancel: threading.Event,
+    taken: Collection[Path],
     engines: Callable[..., Engine],
-) -> Done:
-    """Upscale one picture into ``target``; what is told, raised and left behind is as with a video of one frame."""
-    if os.path.exists(job.input) and os.path.exists(target) and job.input.samefile(target):
-        raise OutputError(f"{target} is the input; give another output")
-    part = PartFile(target, job.overwrite)
+) -> list[Done]:
+    """Upscale one picture; what is told, raised and left behind is as with a video of one frame. Nothing is done where
+    its output exists and is to be kept."""
     begun = time.monotonic()
     clock = [time.perf_counter()]
     source = read_picture(job.input)
-    width, height = (side * job.scale for side in source.size)
+    shape = Shape(*source.size, source.metadata.rotation_degrees)
+    resolution = resolve(shape, job.size or job.scale, job.input)
+    target = picture_target(job, resolution)
+    if not is_free(job, target, taken):
+        emit(Warned(job.input, "skipped", f"{target} exists already; skipped"))
+        return []
+    width, height = resolution.width, resolution.height
     check_writable(target, width, height)
+    part = PartFile(target, job.overwrite)
     frame = to_frame(source.pixels)
     clock.append(time.perf_counter())
-    model = load_file(job.weights, job.scale) if job.weights else job.model
+    model = load_file(job.weights, resolution.factor) if job.weights else job.model
     with (
-        engines(model, job.scale, bits=BITS, full_range=True, precision=job.precision, engine=job.engine,
+        engines(model, resolution.factor, bits=BITS, full_range=True, precision=job.precision, engine=job.engine,
                 threads=job.threads) as engine,
         part,
     ):
         form = PICTURES[target.suffix.lower()]
         named = engine.model, engine.name, engine.precision, form
-        emit(Started(job.input, target, width, height, job.scale, *named, 1))
+        emit(Started(job.input, target, width, height, resolution.factor, *named, 1, None))
         _obey(job, cancel)
         upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, width, height, job.threads)
         pixels = to_pixels(upscaler(frame), source.bits)
@@ -99,7 +75,8 @@ def run_still(
         write_picture(part.path, made)
         clock.append(time.perf_counter())
         emit(_progress(job, clock))
-        for code, message in (*source.warnings, *made.warnings):
+        warnings = [resolution.warning] if resolution.warning else []
+        for code, message in (*warnings, *source.warnings, *made.warnings):
             emit(Warned(job.input, code, message))
         _obey(job, cancel)
         checks = _checks(part.path, made, width, height)
@@ -111,7 +88,7 @@ def run_still(
         part.commit()
     done = Done(job.input, target, 1, time.monotonic() - begun, checks)
     emit(done)
-    return done
+    return [done]
 
 
 def _obey(job: Job, cancel: threading.Event) -> None:

@@ -20,6 +20,7 @@ from vsr.media.codecs import EncoderSettings, choose_format, open_context, pictu
 from vsr.media.decode import Decoder
 from vsr.media.pixels import FULL_RANGE, LIMITED_RANGE, Layout, views
 from vsr.media.probe import CHROMA_LOCATIONS, color_names, video_info
+from vsr.size import Resolution
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: frames tell theirs, the average rate would not do
 _GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: as containers have it
@@ -288,10 +289,11 @@ def _subsampling(layout: Layout) -> str:
 
 
 def trial(
-    frames: Sequence[Frame], source: Decoder, settings: EncoderSettings, width: int, height: int
+    frames: Sequence[Frame], source: Decoder, settings: EncoderSettings, resolution: Resolution
 ) -> tuple[float, int, int]:
     """Encode a few upscaled ``frames`` of ``source`` as a job would, into nothing: the seconds that it took, the bytes
     of the first packet (a key frame), and those of all others together."""
+    width, height = resolution.width, resolution.height
     coder = Coder(source.info, source.layout, settings, width, height, None)
     context: Any = CodecContext.create(coder.encoder)
     context.framerate = source.info.rate or Fraction(25)

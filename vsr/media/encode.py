@@ -6,7 +6,7 @@ import contextlib
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from vsr.media.codecs import EncoderSettings
 from vsr.media.coder import Coder
 from vsr.media.copy import Copies, Track, content_tags, labels, stream_tags, track_index
 from vsr.media.decode import Decoder
+from vsr.size import Resolution
 
 _TIMECODE_RATE = 240  # frames a second that FFmpeg can count in a timecode, at least
 
@@ -27,7 +28,7 @@ _TIMECODE_RATE = 240  # frames a second that FFmpeg can count in a timecode, at 
 @dataclass(slots=True)
 class Written:
     """All that a complete file must hold: ``pts`` of the frames in ``time_base`` units, the copied tracks, and the
-    colours and HDR metadata of ``promised``.
+    colours, HDR metadata and sample aspect ratio of ``promised``.
 
     ``index`` is that of the frames' stream in the finished file, ``labels`` what ``container`` says of it; ``kinds``
     counts the other streams by their kind.
@@ -47,7 +48,7 @@ class Written:
 
 
 class Encoder:
-    """Writes ``source``, upscaled to ``width`` x ``height``, to ``path`` as ``container`` (FFmpeg's muxer name).
+    """Writes ``source``, upscaled to ``resolution``, to ``path`` as ``container`` (FFmpeg's muxer name).
     ``target`` is the name that the file will have, for messages.
 
     Open it before the source is iterated: it chooses which of the source's streams are copied. ``write()`` takes the
@@ -63,12 +64,12 @@ class Encoder:
         path: Path,
         container: str,
         source: Decoder,
-        width: int,
-        height: int,
+        resolution: Resolution,
         settings: EncoderSettings,
         target: Path | None = None,
     ) -> None:
-        info = source.info
+        info = replace(source.info, sample_aspect=resolution.sample_aspect)
+        width, height = resolution.width, resolution.height
         self.target = target or path
         self.warnings: deque[tuple[str, str]] = deque()
         self._coder = Coder(info, source.layout, settings, width, height, container)

@@ -80,6 +80,17 @@ class Metadata:
     density: tuple[float, float] | None = None
     native: tuple[tuple[Any, bytes], ...] = ()
 
+    @property
+    def rotation_degrees(self) -> int:
+        """90 where EXIF's orientation (TIFF tag 274) exchanges the sides of what is shown, else 0."""
+        data = self.exif or b""
+        order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+        first = int.from_bytes(data[4:8], order)
+        for place in range(first + 2, first + 2 + 12 * int.from_bytes(data[first : first + 2], order), 12):
+            if int.from_bytes(data[place : place + 2], order) == 274:
+                return 90 * (int.from_bytes(data[place + 8 : place + 10], order) in (5, 6, 7, 8))
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:

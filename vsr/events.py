@@ -1,0 +1,130 @@
+"""What a job tells while it runs. The same facts go to the command line, to scripts as JSON, and to the window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vsr.errors import VsrError
+from vsr.media.verify import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long the whole job will take, all outputs together, and how large this output will be."""
+
+    seconds: float
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"seconds": round(self.seconds, 1), "bytes": self.bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The job begins. ``frames`` is the container's count or a guess, for an estimate only; ``estimate`` is from the
+    first frames, which were made and encoded once."""
+
+    input: Path
+    output: Path
+    width: int
+    height: int
+    scale: int
+    model: str
+    engine: str
+    precision: str
+    codec: str
+    frames: int | None
+    estimate: Estimate | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("start", self.input),
+            "output": str(self.output),
+            "width": self.width,
+            "height": self.height,
+            "scale": self.scale,
+            "model": self.model,
+            "engine": self.engine,
+            "precision": self.precision,
+            "codec": self.codec,
+            "frames": self.frames,
+            "estimate": self.estimate and self.estimate.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting not counted."""
+
+    input: Path
+    frame: int
+    frames: int | None
+    fps: float
+    eta_s: float | None
+    stage_ms: dict[str, float]
+    bottleneck: str
+    reused: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("progress", self.input),
+            "frame": self.frame,
+            "frames": self.frames,
+            "fps": round(self.fps, 2),
+            "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
+            "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
+            "bottleneck": self.bottleneck,
+            "reused": self.reused,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something is not carried over, or was mended; the job goes on."""
+
+    input: Path
+    code: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_head("warning", self.input), "code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The output is complete, checked, and has its name."""
+
+    input: Path
+    output: Path
+    frames: int
+    seconds: float
+    checks: tuple[Check, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("done", self.input),
+            "output": str(self.output),
+            "frames": self.frames,
+            "seconds": round(self.seconds, 3),
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a caller of ``run`` reports of the error that it raised."""
+
+    input: Path
+    error: VsrError
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_head("error", self.input), "code": self.error.code, "message": str(self.error)}
+
+
+Event = Started | Progress | Warned | Done | Failed
+
+
+def _head(event: str, path: Path) -> dict[str, Any]:
+    return {"v": 1, "event": event, "input": str(path)}

@@ -1,0 +1,186 @@
+"""A job: what is asked of one output; and the plan that it becomes once its source is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vsr.engines import engine_choice
+from vsr.errors import OutputError, UsageError
+from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, fits
+from vsr.media.copy import unheld
+from vsr.media.cut import Cut
+from vsr.media.decode import Decoder
+from vsr.media.picture import PICTURES, still_format
+from vsr.models.catalogue import find, load_file
+from vsr.size import Resolution, Size, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to upscale, where to, and how. ``output`` may be a file or a folder; None is beside the input.
+
+    ``size`` is a size to reach instead of ``scale``; ``weights`` is a file to use in the model's place; ``threads`` is
+    for the engine, None its own choice. ``cut``, ``stream``, ``deinterlace`` and ``rate`` are those of ``Decoder``.
+    ``codec`` None is the first encoder that holds all that the source has; it, ``crf``, ``preset`` and
+    ``encoder_options`` are those of ``EncoderSettings``. An existing output is an error, unless it is to be replaced
+    (``overwrite``) or kept (``skip_existing``).
+    """
+
+    input: Path
+    output: Path | None = None
+    scale: int = 2
+    size: Size | None = None
+    model: str = "fsrcnn-s"
+    weights: Path | None = None
+    engine: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    cut: Cut | None = None
+    stream: int | None = None
+    deinterlace: str = "auto"
+    rate: Fraction | None = None
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    encoder_options: tuple[tuple[str, str], ...] = ()
+    overwrite: bool = False
+    skip_existing: bool = False
+
+    @property
+    def named_output(self) -> Path | None:
+        """``output`` where it names a file."""
+        return None if self.output is None or os.path.isdir(self.output) else self.output
+
+    def settings(self, codec: str) -> EncoderSettings:
+        """The encoder's, with ``codec`` where the job names none."""
+        if self.codec is None and codec == "ffv1":
+            return EncoderSettings(codec, options=self.encoder_options)  # lossless, whatever crf and preset say
+        return EncoderSettings(self.codec or codec, self.crf, self.preset, self.encoder_options)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a job's output goes, as what, and how large; ``container`` is FFmpeg's name of the muxer."""
+
+    target: Path
+    container: str
+    settings: EncoderSettings
+    resolution: Resolution
+    warnings: tuple[tuple[str, str], ...]
+
+
+def check_job(job: Job) -> None:
+    """Raise ``UsageError`` for anything that is wrong with ``job`` before an input is opened; ``EngineError`` where its
+    engine cannot run here."""
+    if job.overwrite and job.skip_existing:
+        raise UsageError("an existing output is replaced or skipped, not both; choose one")
+    if job.deinterlace not in ("auto", "on", "off"):
+        raise UsageError(f"unknown deinterlace '{job.deinterlace}'; use auto, on or off")
+    if job.size is None:
+        _check_model(job, job.scale)
+    engine_choice(job.engine, job.precision)
+    if makes_picture(job):
+        return
+    container = None
+    if job.named_output is not None:
+        container = CONTAINERS.get(job.named_output.suffix.lower())
+        if container is None:
+            known = ", ".join(CONTAINERS)
+            raise UsageError(f"{job.named_output} has no extension that VSR writes; use one of {known}")
+    job.settings(choose_codec(None, None, container)).check(container or "matroska")
+
+
+def _check_model(job: Job, scale: int) -> None:
+    if job.weights is not None:
+        load_file(job.weights, scale)
+    else:
+        find(job.model, scale)
+
+
+def makes_picture(job: Job) -> bool:
+    """Whether the output is a still picture: where ``-o`` names one, or names nothing and the input is one.
+
+    Raises ``UsageError`` for a picture of a video, and for options that pictures have not.
+    """
+    form = still_format(job.input)
+    target = job.named_output
+    if target is None:
+        if form is None:
+            return False
+    elif target.suffix.lower() not in PICTURES:
+        return False
+    elif form is None and os.path.exists(job.input):
+        raise UsageError(f"{target} is a picture's name, and {job.input} is no picture; name a video, as .mkv")
+    options: dict[str, object] = {
+        "codec": job.codec, "crf": job.crf, "preset": job.preset, "encoder option": job.encoder_options or None,
+        "stream": job.stream, "cut": job.cut, "frame rate": job.rate,
+    }
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(f"{job.input} is a picture: it has no {' or '.join(given)}")
+    return True
+
+
+def picture_target(job: Job, resolution: Resolution) -> Path:
+    """Where a picture goes: ``-o`` where it names a file, else as ``plan`` says, with the input's extension where it is
+    its format's, else the format's own."""
+    if job.named_output is not None:
+        return job.named_output
+    form, suffix = still_format(job.input), job.input.suffix
+    if PICTURES.get(suffix.lower()) != form:
+        suffix = next(own for own, which in PICTURES.items() if which == form)
+    return _beside(job, resolution, suffix)
+
+
+def is_free(job: Job, target: Path, taken: Collection[Path]) -> bool:
+    """Whether ``target`` may be made; False where it is made and ``skip_existing`` says to keep it.
+
+    Raises ``OutputError`` where it is the input or one of ``taken``.
+    """
+    if os.path.exists(job.input) and os.path.exists(target) and job.input.samefile(target):
+        raise OutputError(f"{target} is the input; give another output")
+    place = os.path.realpath(target)
+    if any(os.path.realpath(other) == place for other in taken):
+        raise OutputError(f"{target} is another input or output of this run; give another output")
+    return not (job.skip_existing and os.path.lexists(target))
+
+
+def _beside(job: Job, resolution: Resolution, suffix: str) -> Path:
+    tag = f"x{job.scale}" if job.size is None else f"{resolution.width}x{resolution.height}"
+    folder = job.input.parent if job.output is None else job.output
+    return folder / f"{job.input.stem}_{tag}{suffix}"
+
+
+def plan(job: Job, source: Decoder) -> Plan:
+    """What ``job`` becomes with ``source``.
+
+    Its output is ``-o`` where that names a file, else ``NAME_x2.EXT`` (``NAME_1920x1080.EXT`` with a size) in its
+    folder or beside the input. The extension is the input's where that container holds the codec and every stream of
+    the source, else ``.mkv``. Raises ``InputError`` for a size that the source has already, ``UsageError`` for options
+    that do not fit the encoder that the source asks for.
+    """
+    resolution = resolve(source.info, job.size or job.scale, job.input)
+    if job.size is not None:
+        _check_model(job, resolution.factor)
+    warnings = [resolution.warning] if resolution.warning else []
+    target = job.named_output
+    if target is not None:
+        container = CONTAINERS[target.suffix.lower()]
+        settings = job.settings(choose_codec(source.layout, source.info, container))
+    else:
+        settings = job.settings(choose_codec(source.layout, source.info, None))
+        suffix = job.input.suffix
+        container = CONTAINERS.get(suffix.lower(), "")
+        if not container or not fits(settings.encoder(), container):
+            suffix, container = ".mkv", "matroska"
+        elif container != "matroska" and (lost := unheld(container, source)):
+            what = ", ".join(f"{stream.type} stream #{stream.index}" for stream in lost)
+            said = f"{job.input}: {suffix} cannot hold {what}; written as Matroska"
+            warnings.append(("container", said))
+            suffix, container = ".mkv", "matroska"
+        target = _beside(job, resolution, suffix)
+    settings.check(container)
+    return Plan(target, container, settings, resolution, tuple(warnings))
