@@ -24,6 +24,7 @@ from vsr.media.encode import Written
 from vsr.media.pixels import Layout, views
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
+from vsr.size import Resolution
 
 SDR = Color(range=1, space=1, primaries=1, transfer=1, chroma_location=1)
 PQ = Color(range=1, space=9, primaries=9, transfer=16, chroma_location=3)
@@ -447,7 +448,7 @@ def test_a_trial_encodes_as_the_job_would(clip: Clip, tmp_path: Path, codec: str
     layout = Layout(YUV420, 8)
     with Decoder(clip("a.mp4")) as source:
         frames = [frame(layout, number, (96, 64)) for number in range(5)]
-        seconds, key, others = trial(frames, source, settings(codec), 96, 64)
+        seconds, key, others = trial(frames, source, settings(codec), Resolution(2, 96, 64, None))
         assert seconds > 0 and key > 0 and others > 0
         coder = Coder(source.info, source.layout, settings(codec), 96, 64, "matroska")
         with av.open(str(tmp_path / "b.mkv"), "w") as output:
