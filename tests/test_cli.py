@@ -246,6 +246,14 @@ def test_what_is_made_already_can_be_skipped(tmp_path: Path, clip: Clip, capsys:
     assert "a_x2.mp4 exists already" in printed.err and "skipped" in printed.out
 
 
+def test_options_of_videos_do_not_concern_the_pictures_of_a_folder(tmp_path: Path, clip: Clip) -> None:
+    clip("a.mp4")
+    cv2.imwrite(str(tmp_path / "b.png"), np.full((16, 24, 3), 90, np.uint8))
+    assert main(["upscale", str(tmp_path), "--codec", "hevc", "--preset", "ultrafast", "--model", "bicubic"]) == 0
+    assert {path.name for path in tmp_path.glob("*_x2*")} == {"a_x2.mp4", "b_x2.png"}
+    assert main(["upscale", str(tmp_path / "b.png"), "--codec", "hevc", "--overwrite"]) == 2
+
+
 def test_a_size_instead_of_a_factor(tmp_path: Path, clip: Clip) -> None:
     source = clip("a.mp4")
     assert main(["upscale", str(source), "--height", "80", "--model", "bicubic"]) == 0

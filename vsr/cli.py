@@ -191,6 +191,7 @@ def inputs_and_jobs(
     """
     from vsr.job import Job, check_job
     from vsr.media.cut import Cut, parse_time
+    from vsr.media.picture import still_format
     from vsr.size import Size
 
     options = []
@@ -204,10 +205,12 @@ def inputs_and_jobs(
     parsers = {"size": Size.parse_size, "height": Size.parse_height, "fit": Size.parse_fit}
     size = next((parse(text) for flag, parse in parsers.items() if (text := getattr(args, flag)) is not None), None)
     files: list[tuple[Path, InputError | None]] = []
+    listed: set[Path] = set()
     for path in args.inputs:
         inside = [path]
         if os.path.isdir(path):  # not path.is_dir(), which raises for a name that is too long
             inside = inputs_in(path)
+            listed.update(inside)
         files += [(p, None) for p in inside] or [(path, InputError(f"no video file in folder {path}"))]
 
     if output and not into_folder and len(files) * len(args.scale) > 1:
@@ -230,6 +233,9 @@ def inputs_and_jobs(
                 args.preset, tuple(options), args.overwrite, args.skip_existing,
             ) for scale in args.scale
         ]
+        if path in listed and still_format(path):  # what is said of a folder's videos is not said of its pictures
+            jobs = [replace(job, cut=None, stream=None, rate=None, codec=None, crf=None, preset=None,
+                            encoder_options=()) for job in jobs]
         for job in jobs:
             check_job(job)
         work.append((path, jobs))

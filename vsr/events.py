@@ -18,7 +18,7 @@ class Estimate:
     bytes: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"seconds": round(self.seconds, 1), "bytes": self.bytes}
+        return {"seconds": round(self.seconds, 3), "bytes": self.bytes}
 
 
 @dataclass(frozen=True, slots=True)
