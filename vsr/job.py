@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,10 +12,11 @@ from pathlib import Path
 from vsr.engines import engine_choice
 from vsr.errors import OutputError, UsageError
 from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, fits
-from vsr.media.copy import unheld
+from vsr.media.copy import describe, only_in_matroska
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
 from vsr.media.picture import PICTURES, still_format
+from vsr.media.probe import image_sequence
 from vsr.models.catalogue import find, load_file
 from vsr.size import Resolution, Size, resolve
 
@@ -151,7 +153,10 @@ def is_free(job: Job, target: Path, taken: Collection[Path]) -> bool:
 def _beside(job: Job, resolution: Resolution, suffix: str) -> Path:
     tag = f"x{job.scale}" if job.size is None else f"{resolution.width}x{resolution.height}"
     folder = job.input.parent if job.output is None else job.output
-    return folder / f"{job.input.stem}_{tag}{suffix}"
+    stem = job.input.stem
+    if image_sequence(job.input):
+        stem = re.sub(r"[ _.-]*%\d*d", "", stem) or folder.resolve().name
+    return folder / f"{stem}_{tag}{suffix}"
 
 
 def plan(job: Job, source: Decoder) -> Plan:
@@ -176,10 +181,9 @@ def plan(job: Job, source: Decoder) -> Plan:
         container = CONTAINERS.get(suffix.lower(), "")
         if not container or not fits(settings.encoder(), container):
             suffix, container = ".mkv", "matroska"
-        elif container != "matroska" and (lost := unheld(container, source)):
-            what = ", ".join(f"{stream.type} stream #{stream.index}" for stream in lost)
-            said = f"{job.input}: {suffix} cannot hold {what}; written as Matroska"
-            warnings.append(("container", said))
+        elif kept := only_in_matroska(container, source):
+            what = ", ".join(map(describe, kept))
+            warnings.append(("container", f"{job.input}: {suffix} cannot hold {what}; written as Matroska"))
             suffix, container = ".mkv", "matroska"
         target = _beside(job, resolution, suffix)
     settings.check(container)

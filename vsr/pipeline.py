@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -223,12 +224,14 @@ def _estimates(
         trial(made, source, output.plan.settings, output.plan.resolution)
         for output, made in zip(outputs, zip(*frames, strict=True), strict=True)
     ]
-    worked = meter.worked("decode", "upscale") + sum(seconds for seconds, _, _ in trials)
+    decoded_and_encoded = meter.worked("decode") + sum(seconds for seconds, _, _ in trials)
+    # Its first frame takes an engine longer: something may have to be compiled.
+    a_frame = meter.least("upscale") + decoded_and_encoded / len(frames)
     keys = -(-meter.total // _KEY_INTERVAL)
     copied = _copied_bytes(source)
     return [
         Estimate(
-            worked / len(frames) * meter.total,
+            a_frame * meter.total,
             copied + keys * key + (meter.total - keys) * others // max(1, len(frames) - 1),
         )
         for _, key, others in trials
@@ -287,7 +290,10 @@ def _checked(output: _Output, source: Decoder) -> tuple[Check, ...]:
 
 
 def _estimated_frames(source: Decoder) -> int | None:
-    duration, rate = source.container.duration, source.info.rate
+    rate, duration = source.info.rate, source.info.duration
+    if duration is not None:
+        return round(duration * source.info.time_base * rate) if rate else None
+    duration = source.container.duration
     return round(duration * rate / av.time_base) if duration and rate else None
 
 
@@ -299,15 +305,20 @@ class _Meter:
         self.total = total
         self.frames = 0
         self._worked = dict.fromkeys(_STAGES, 0.0)
+        self._least = dict.fromkeys(_STAGES, math.inf)
         self.restart()
 
     def restart(self) -> None:
         """Speed is counted from here on."""
         self.begun = self._told = time.monotonic()
 
-    def worked(self, *stages: str) -> float:
-        """Seconds that these stages have worked."""
-        return sum(self._worked[stage] for stage in stages)
+    def worked(self, stage: str) -> float:
+        """Seconds that ``stage`` has worked."""
+        return self._worked[stage]
+
+    def least(self, stage: str) -> float:
+        """Seconds that ``stage`` worked at least on something."""
+        return self._least[stage]
 
     @contextlib.contextmanager
     def work(self, stage: str) -> Iterator[None]:
@@ -315,7 +326,9 @@ class _Meter:
         try:
             yield
         finally:
-            self._worked[stage] += time.perf_counter() - begun
+            worked = time.perf_counter() - begun
+            self._worked[stage] += worked
+            self._least[stage] = min(self._least[stage], worked)
 
     def decoded(self, source: Decoder) -> Generator[Frame | av.Packet]:
         """What ``source`` yields, with the time that each item takes counted as work of decoding."""

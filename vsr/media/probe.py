@@ -20,8 +20,9 @@ from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.frame import Color, Mastering, VideoInfo
+from vsr.media.cut import parse_time
 from vsr.media.pixels import FULL_RANGE, Layout, alpha_of, has_alpha, layout_for
 
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
@@ -343,7 +344,7 @@ def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
         rate=stream.average_rate or stream.guessed_rate or None,
         frames=stream.frames or None,
         start=stream.start_time,
-        duration=stream.duration,
+        duration=_duration(stream),
         sample_aspect=stream.sample_aspect_ratio or None,
         rotation_degrees=picture.rotation if picture else 0,
         color=Color(
@@ -387,6 +388,14 @@ def _mastering(picture: av.VideoFrame) -> Mastering | None:
 def _light(picture: av.VideoFrame) -> tuple[int, int] | None:
     data = side_data(picture, "CONTENT_LIGHT_LEVEL")
     return None if data is None else struct.unpack("2I", data)
+
+
+def _duration(stream: VideoStream) -> int | None:
+    """In time base units; Matroska says it of a stream in a tag, in hours, minutes and seconds."""
+    if stream.duration is None and stream.time_base and (said := stream.metadata.get("DURATION")):
+        with contextlib.suppress(UsageError):
+            return round(parse_time(said) / stream.time_base)
+    return stream.duration
 
 
 def _chroma_location(stream: VideoStream, pix_fmt: str | None) -> int:
