@@ -174,7 +174,7 @@ def compare(before: Facts, after: Facts, outcome: Outcome, path: Path, scale: in
             said = any(code in covered_by for code, _ in outcome.warnings)
             verdicts[name] = Verdict(WARNED if said else FAILED, problem)
 
-    damage = ("damaged",)
+    damage = ("damaged", "changed")
     judge("frames", _unequal(len(before.times), len(after.times)), damage)
     judge("timestamps", _times(before, after), (*damage, "timestamps"))
     judge("duration", _duration(before, after), damage)
@@ -182,18 +182,19 @@ def compare(before: Facts, after: Facts, outcome: Outcome, path: Path, scale: in
     wanted = None if before.size is None else (before.size[0] * scale, before.size[1] * scale)
     judge("size", _unequal(wanted, after.size))
     judge("pixels", _pixels(before, after), ("format",))
-    judge("alpha", _lost(before.alpha, after.alpha), ("alpha", "format"))
+    judge("alpha", ("" if after.alpha else "lost") if before.alpha else None, ("alpha", "format"))
     judge("range", None if _rgb(before) else _unequal(_range(before), _range(after)), ("range",))
     judge("colour", _colour(before, after), ("color",))
     judge("siting", _siting(before, after), ("format",))
-    judge("HDR", _hdr(before, after), ("hdr",))
+    judge("HDR", _hdr(before, after), ("hdr", "format"))
     judge("aspect", _unequal(before.aspect, after.aspect))
     judge("rotation", _unequal(before.matrix, after.matrix) if before.matrix or after.matrix else None, ("rotation",))
     judge("stereo", _unequal(before.stereo, after.stereo) if before.stereo or after.stereo else None, ("stereo",))
     judge("progressive", f"{after.interlaced} frames are interlaced" if after.interlaced else "", ("interlaced",))
     pairs, lost, dropped = _pair(before, after, outcome)
     verdicts["streams"] = Verdict(FAILED if lost else WARNED if dropped else OK, "; ".join([*lost, *dropped]))
-    judge("names", _joined(_names(a, b) for a, b in pairs), ("metadata", "disposition"))
+    enabled = {"default"} if after.container.startswith("mov") else set()
+    judge("names", _joined(_names(a, b, enabled) for a, b in pairs), ("metadata", "disposition"))
     sounds = [(a, b) for a, b in pairs if a.type == "audio"]
     judge("audio", _joined(_sound(a, b, path, outcome) for a, b in sounds) if sounds else None, damage)
     judge("A/V offset", _offsets(before, after, sounds), damage)
@@ -218,10 +219,6 @@ def _unequal(expected: Any, got: Any) -> str:
     return "" if expected == got else f"{got} instead of {expected}"
 
 
-def _lost(had: bool, has: bool) -> str | None:
-    return None if not had else "" if has else "lost"
-
-
 def _times(before: Facts, after: Facts) -> str | None:
     """Every pts as in the source, to the nearest tick of the output's container."""
     assert after.video is not None
@@ -236,25 +233,26 @@ def _times(before: Facts, after: Facts) -> str | None:
 
 
 def _duration(before: Facts, after: Facts) -> str | None:
-    """From the first picture or sound to the end of the last; to two frames where a file does not say when its last
-    packet ends."""
-    have, got = _length(before), _length(after)
-    if have is None or got is None:
+    """From the first picture or sound to the end of the last; to one of their packets, since some containers do not
+    say how long the last one is."""
+    spans = [_span(facts) for facts in (before, after)]
+    if None in spans:
         return None
-    close = abs(have[0] - got[0]) <= max(have[1], got[1]) + 2 * _MS
-    return "" if close else f"{float(got[0]):.3f} s instead of {float(have[0]):.3f} s"
+    (have, packet), (got, other) = spans
+    close = abs(have - got) <= max(packet, other) + 2 * _MS
+    return "" if close else f"{float(got):.3f} s instead of {float(have):.3f} s"
 
 
-def _length(facts: Facts) -> tuple[Fraction, Fraction] | None:
-    """Seconds, and to how many of them that is known."""
+def _span(facts: Facts) -> tuple[Fraction, Fraction] | None:
+    """Seconds, and how long a packet near the end is."""
     times = [time for time in facts.times if time is not None]
     packets = [p for s in [facts.video, *facts.of("audio")] if s for p in s.packets if p.time is not None]
-    if not times:
+    if len(times) < 2:
         return None
-    start = min([times[0], *(p.time for p in packets)])
-    end, known = max([(max(times), False), *((p.time + p.duration, p.duration > 0) for p in packets)])
-    step = 2 * max((b - a for a, b in itertools.pairwise(times)), default=Fraction(1, 2))
-    return end - start, Fraction(0) if known and None not in facts.times else step
+    start, end = min([times[0], *(p.time for p in packets)]), max([times[-1], *(p.time + p.duration for p in packets)])
+    gaps = [b - a for a, b in itertools.pairwise([None, *facts.times[-3:]]) if a is not None and b is not None]
+    missing = len(facts.times) - len(times) + 1
+    return end - start, missing * max([*gaps, *(p.duration for p in packets[-3:])])
 
 
 def _pictures(before: Facts, after: Facts) -> str | None:
@@ -262,7 +260,8 @@ def _pictures(before: Facts, after: Facts) -> str | None:
     if not len(before.thumbnails) or len(before.thumbnails) != len(after.thumbnails):
         return None
     far = np.abs(before.thumbnails - after.thumbnails).mean(axis=(1, 2))
-    return "" if far.max() <= _BRIGHTNESS else f"frame {far.argmax()} is {far.max():.0f} levels from its source"
+    allowed = _BRIGHTNESS * (4 if before.interlaced else 1)  # where two moments become one picture
+    return "" if far.max() <= allowed else f"frame {far.argmax()} is {far.max():.0f} levels from its source"
 
 
 def _pixels(before: Facts, after: Facts) -> str:
@@ -333,9 +332,10 @@ def _streams(facts: Facts, kind: str) -> list[Stream]:
     return [s for s in facts.of(kind) if kind != "data" or s.codec != titles]
 
 
-def _names(before: Stream, after: Stream) -> str:
-    """Language, title and dispositions."""
-    have, got = ([s.language, s.title, sorted(s.dispositions)] for s in (before, after))
+def _names(before: Stream, after: Stream, besides: set[str]) -> str:
+    """Language, title and dispositions. ``besides`` may be added: MP4 has its first track of each kind enabled."""
+    added = after.dispositions - (besides - before.dispositions)
+    have, got = ([s.language, s.title, sorted(d)] for s, d in ((before, before.dispositions), (after, added)))
     return "" if have == got else f"{before.type} #{before.index}: {_unequal(have, got)}"
 
 
@@ -402,7 +402,7 @@ def _words(path: Path, index: int) -> list[str]:
         for packet in container.demux(container.streams[index]):
             for rect in packet.decode() if packet.size else ():
                 text = rect.dialogue if rect.type == b"ass" else b""
-                words.append(text.decode("utf-8", "replace").replace("\\N", "\n").strip())
+                words.append(re.sub(r"{[^}]*}", "", text.decode("utf-8", "replace").replace("\\N", "\n")).strip())
     return [w for w in words if w]
 
 

@@ -67,9 +67,9 @@ class Facts:
 
     ``times`` are the moments of the decoded frames in seconds, in decoding order, None without a timestamp; ``sizes``
     all sizes that occur. ``matrix`` is the display matrix (nine numbers). Colour tags are numbers or names, whichever
-    the reader has, None where unspecified. ``hdr`` holds mastering display and light level. ``alpha``: the picture
-    may be transparent. ``thumbnails`` is (N, THUMBNAIL, THUMBNAIL), 0 to 255, or empty. ``errors`` are the reader's
-    complaints.
+    the reader has, None where unspecified. ``hdr`` holds mastering display and light level. ``alpha``: something is
+    transparent (which ffprobe sees only where the container says so). ``thumbnails`` is (N, THUMBNAIL, THUMBNAIL), 0 to
+    255, or empty. ``errors`` are the reader's complaints.
     """
 
     container: str
@@ -212,10 +212,11 @@ def _pyav_frame(facts: Facts, frame: av.VideoFrame, main: Any) -> None:
     facts.times.append(None if frame.pts is None else frame.pts * (frame.time_base or main.time_base))
     facts.interlaced += bool(frame.interlaced_frame)
     facts.sizes[frame.width, frame.height] += 1
+    if not facts.alpha and has_alpha(frame.format.name):
+        facts.alpha = bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
     if len(facts.times) > 1:
         return
     facts.pix_fmt = frame.format.name
-    facts.alpha |= has_alpha(facts.pix_fmt)
     facts.range = _RANGES.get(int(frame.color_range))
     tags = (int(v) for v in (frame.colorspace, frame.color_primaries, frame.color_trc))
     facts.space, facts.primaries, facts.transfer = (None if v in (2, 3) else v for v in tags)
@@ -336,7 +337,7 @@ def _ffprobe_frames(facts: Facts, path: Path, stream: dict[str, Any]) -> None:
     facts.pix_fmt, facts.range, facts.space = first["pix_fmt"], tag("color_range"), tag("color_space")
     facts.primaries, facts.transfer = tag("color_primaries"), tag("color_transfer")
     facts.siting = tag("chroma_location")
-    facts.alpha = has_alpha(first["pix_fmt"]) or stream.get("tags", {}).get("alpha_mode") == "1"
+    facts.alpha = stream.get("tags", {}).get("alpha_mode") == "1"
     if re.fullmatch(r"[1-9]\d*:[1-9]\d*", aspect := stream.get("sample_aspect_ratio", "")):
         facts.aspect = Fraction(aspect.replace(":", "/"))
     head = _ffprobe(path, "-select_streams", str(facts.main), "-show_frames", "-read_intervals", "%+#1")

@@ -154,7 +154,7 @@ def survive(clips: list[Path], tmp_path: Path) -> dict[str, int]:
     if len(ours) != errors:
         problems.append(f"{len(ours)} lines on stderr for {errors} errors")
     problems += [f"left behind: {path}" for path in set(made.iterdir()) ^ files]
-    assert not problems
+    assert not problems, "\n".join(problems)
     assert status in (0, 3, 4) and (status != 0) == (errors > 0)
     return dict(ends)
 
