@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from facts import FFPROBE, Facts, Stream, by_ffprobe, by_pyav
+from facts import FFPROBE, Facts, Stream, by_ffprobe, by_pyav, has_alpha
 
 OK, WARNED, FAILED, NOTHING = "ok", "warned", "failed", "n/a"
 MARKS = {OK: "✓", WARNED: "!", FAILED: "✗", NOTHING: ""}
@@ -95,7 +95,10 @@ def run_apart(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 def upscale(path: Path, folder: Path, options: Sequence[str] = CHEAP, run: Callable[..., Any] = run_here) -> Outcome:
     """``path`` upscaled into ``folder``, which must be empty."""
-    status, out, err = run(["upscale", str(path), "-o", str(folder), "--progress", "json", *options])
+    arguments = ["upscale", str(path), "-o", str(folder), "--progress", "json"]
+    status, out, err = run([*arguments, *options])
+    if status == 2 and "has no preset" in err:  # a still picture
+        status, out, err = run([*arguments, *CHEAP[:2]])
     events = [json.loads(line) for line in out.splitlines()]
     return Outcome(status, events, err.splitlines(), sorted(folder.iterdir()))
 
@@ -183,7 +186,7 @@ def compare(before: Facts, after: Facts, outcome: Outcome, path: Path, scale: in
     judge("size", _unequal(wanted, after.size))
     judge("pixels", _pixels(before, after), ("format",))
     judge("alpha", ("" if after.alpha else "lost") if before.alpha else None, ("alpha", "format"))
-    judge("range", None if _rgb(before) else _unequal(_range(before), _range(after)), ("range",))
+    judge("range", None if _rgb(before) or _rgb(after) else _unequal(_range(before), _range(after)), ("range",))
     judge("colour", _colour(before, after), ("color",))
     judge("siting", _siting(before, after), ("format",))
     judge("HDR", _hdr(before, after), ("hdr", "format"))
@@ -193,8 +196,7 @@ def compare(before: Facts, after: Facts, outcome: Outcome, path: Path, scale: in
     judge("progressive", f"{after.interlaced} frames are interlaced" if after.interlaced else "", ("interlaced",))
     pairs, lost, dropped = _pair(before, after, outcome)
     verdicts["streams"] = Verdict(FAILED if lost else WARNED if dropped else OK, "; ".join([*lost, *dropped]))
-    enabled = {"default"} if after.container.startswith("mov") else set()
-    judge("names", _joined(_names(a, b, enabled) for a, b in pairs), ("metadata", "disposition"))
+    judge("names", _joined(_names(a, b, after) for a, b in pairs), ("metadata", "disposition"))
     sounds = [(a, b) for a, b in pairs if a.type == "audio"]
     judge("audio", _joined(_sound(a, b, path, outcome) for a, b in sounds) if sounds else None, damage)
     judge("A/V offset", _offsets(before, after, sounds), damage)
@@ -246,18 +248,23 @@ def _duration(before: Facts, after: Facts) -> str | None:
 def _span(facts: Facts) -> tuple[Fraction, Fraction] | None:
     """Seconds, and how long a packet near the end is."""
     times = [time for time in facts.times if time is not None]
-    packets = [p for s in [facts.video, *facts.of("audio")] if s for p in s.packets if p.time is not None]
+    shown = [p for p in facts.video.packets if p.time == times[-1]] if facts.video and times else []
+    heard = [p for s in facts.of("audio") for p in s.packets if p.time is not None]
     if len(times) < 2:
         return None
-    start, end = min([times[0], *(p.time for p in packets)]), max([times[-1], *(p.time + p.duration for p in packets)])
-    gaps = [b - a for a, b in itertools.pairwise([None, *facts.times[-3:]]) if a is not None and b is not None]
-    missing = len(facts.times) - len(times) + 1
-    return end - start, missing * max([*gaps, *(p.duration for p in packets[-3:])])
+    start = min([times[0], *(p.time for p in heard)])
+    end = max([times[-1], *(p.time + p.duration for p in [*shown, *heard])])
+    gaps = [b - a for a, b in itertools.pairwise(facts.times[-4:]) if a is not None and b is not None]
+    untimed = len(facts.times) - len(times)
+    return end - start, (1 + untimed) * max([*gaps, *(p.duration for p in [*shown, *heard[-3:]])], default=Fraction(0))
 
 
 def _pictures(before: Facts, after: Facts) -> str | None:
     """Each frame shows what it showed."""
-    if not len(before.thumbnails) or len(before.thumbnails) != len(after.thumbnails):
+    # What was transparent shows in any colour where transparency is lost, or is in a stream of its own.
+    clear = [has_alpha(f.pix_fmt or "gray") for f in (before, after)]
+    hidden = clear[0] != clear[1] and (before.alpha or after.alpha)
+    if hidden or not len(before.thumbnails) or len(before.thumbnails) != len(after.thumbnails):
         return None
     far = np.abs(before.thumbnails - after.thumbnails).mean(axis=(1, 2))
     allowed = _BRIGHTNESS * (4 if before.interlaced else 1)  # where two moments become one picture
@@ -283,10 +290,12 @@ def _range(facts: Facts) -> str:
     return "pc" if (facts.pix_fmt or "").startswith("yuvj") else facts.range or "tv"
 
 
-def _colour(before: Facts, after: Facts) -> str:
+def _colour(before: Facts, after: Facts) -> str | None:
     """The tags as they were; YUV that was made of RGB must say by which matrix."""
+    if _rgb(after):
+        return None
     if _rgb(before):
-        return "" if _rgb(after) or after.space is not None else "the matrix is not said"
+        return "" if after.space is not None else "the matrix is not said"
     tags = ((b, a) for b, a in ((getattr(before, n), getattr(after, n)) for n in ("space", "primaries", "transfer")))
     return "; ".join(_unequal(b, a) for b, a in tags if b != a)
 
@@ -314,6 +323,8 @@ def _hdr(before: Facts, after: Facts) -> str | None:
 def _pair(before: Facts, after: Facts, outcome: Outcome) -> tuple[list[tuple[Stream, Stream]], list[str], list[str]]:
     """Which stream became which; what is gone without a word; what is gone with a warning that names it (#index)."""
     pairs, lost, dropped = [], [], []
+    if "pipe" in after.container:  # a still: whatever it is made of is one picture now
+        return [], [], []
     for kind in ("audio", "subtitle", "attachment", "video", "data"):
         have, got = _streams(before, kind), _streams(after, kind)
         named = [s for s in have if any(f"#{s.index} " in f"{message} " for _, message in outcome.warnings)]
@@ -332,10 +343,12 @@ def _streams(facts: Facts, kind: str) -> list[Stream]:
     return [s for s in facts.of(kind) if kind != "data" or s.codec != titles]
 
 
-def _names(before: Stream, after: Stream, besides: set[str]) -> str:
-    """Language, title and dispositions. ``besides`` may be added: MP4 has its first track of each kind enabled."""
-    added = after.dispositions - (besides - before.dispositions)
-    have, got = ([s.language, s.title, sorted(d)] for s, d in ((before, before.dispositions), (after, added)))
+def _names(before: Stream, after: Stream, file: Facts) -> str:
+    """Language, title and dispositions. MP4 has the first track of each kind enabled."""
+    enabled = {"default"} if file.container.startswith("mov") else set()
+    have = [before.language, before.title, sorted(before.dispositions)]
+    got = [after.language, after.title if file.titled else before.title]
+    got.append(sorted(after.dispositions - (enabled - before.dispositions)))
     return "" if have == got else f"{before.type} #{before.index}: {_unequal(have, got)}"
 
 

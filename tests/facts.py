@@ -95,6 +95,7 @@ class Facts:
     alpha: bool = False
     thumbnails: np.ndarray = field(default_factory=lambda: np.zeros((0, THUMBNAIL, THUMBNAIL)))
     errors: list[str] = field(default_factory=list)
+    titled: bool = True  # whether the reader sees the titles of streams in such a file
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -195,7 +196,7 @@ def _pyav_stream(stream: Any) -> Stream:
         stream.type,
         context.codec.canonical_name if context is not None else getattr(stream, "name", None),
         _language(stream.metadata),
-        stream.metadata.get("title"),
+        stream.metadata.get("title") or stream.metadata.get("name"),  # the latter in MP4
         frozenset(flag.name for flag in Disposition(stream.disposition) if flag.name),
         stream.time_base or Fraction(1, av.time_base),
         filename=stream.metadata.get("filename"),
@@ -250,10 +251,12 @@ def _turned(degrees: int) -> tuple[int, ...] | None:
 
 
 def _thumbnail(frame: av.VideoFrame) -> np.ndarray:
-    """The picture's brightness, small; by OpenCV, since swscale blurs little where it shrinks much."""
+    """The picture's brightness on black, small; by OpenCV, since swscale blurs little where it shrinks much."""
     grey = frame.reformat(format="gray", threads=1)
-    plane = np.frombuffer(grey.planes[0], np.uint8).reshape(grey.height, -1)[:, : grey.width]
-    return cv2.resize(plane.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    plane = np.frombuffer(grey.planes[0], np.uint8).reshape(grey.height, -1)[:, : grey.width].astype(np.float32)
+    if has_alpha(frame.format.name):
+        plane = plane * (frame.to_ndarray(format="rgba")[..., 3] / np.float32(255))
+    return cv2.resize(plane, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
 
 
 # ---- ffprobe -------------------------------------------------------------------------------------------------------
@@ -275,6 +278,7 @@ def by_ffprobe(path: Path, stream: int | None = None) -> Facts:
         streams,
         main=_main(streams, known) if stream is None else stream,
         errors=shown["errors"],
+        titled=not shown["format"]["format_name"].startswith("mov"),
     )
     by_index = {s.index: s for s in streams}
     for packet in shown.get("packets", []):
