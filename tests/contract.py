@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from facts import FFPROBE, Facts, Stream, by_ffprobe, by_pyav, has_alpha
+from facts import FFPROBE, THUMBNAIL, Facts, Stream, by_ffprobe, by_pyav, has_alpha
 
 OK, WARNED, FAILED, NOTHING = "ok", "warned", "failed", "n/a"
 MARKS = {OK: "✓", WARNED: "!", FAILED: "✗", NOTHING: ""}
@@ -264,7 +264,8 @@ def _pictures(before: Facts, after: Facts) -> str | None:
     # What was transparent shows in any colour where transparency is lost, or is in a stream of its own.
     clear = [has_alpha(f.pix_fmt or "gray") for f in (before, after)]
     hidden = clear[0] != clear[1] and (before.alpha or after.alpha)
-    if hidden or not len(before.thumbnails) or len(before.thumbnails) != len(after.thumbnails):
+    small = min(before.size or (0, 0)) < THUMBNAIL
+    if hidden or small or not len(before.thumbnails) or len(before.thumbnails) != len(after.thumbnails):
         return None
     far = np.abs(before.thumbnails - after.thumbnails).mean(axis=(1, 2))
     allowed = _BRIGHTNESS * (4 if before.interlaced else 1)  # where two moments become one picture

@@ -68,7 +68,7 @@ class Facts:
     ``times`` are the moments of the decoded frames in seconds, in decoding order, None without a timestamp; ``sizes``
     all sizes that occur. ``matrix`` is the display matrix (nine numbers). Colour tags are numbers or names, whichever
     the reader has, None where unspecified. ``hdr`` holds mastering display and light level. ``alpha``: something is
-    transparent (which ffprobe sees only where the container says so). ``thumbnails`` is (N, THUMBNAIL, THUMBNAIL), 0 to
+    transparent (which only PyAV is asked). ``thumbnails`` is (N, THUMBNAIL, THUMBNAIL), 0 to
     255, or empty. ``errors`` are the reader's complaints.
     """
 
@@ -234,9 +234,14 @@ def _pyav_frame(facts: Facts, frame: av.VideoFrame, main: Any) -> None:
     if (data := side.get("MASTERING_DISPLAY_METADATA")) is not None:
         numbers = struct.unpack("22i", bytes(data)[:88])
         values = tuple(n / d if d else 0.0 for n, d in zip(numbers[0:20:2], numbers[1:20:2], strict=True))
-        facts.hdr["mastering display"] = values
+        facts.hdr["mastering display"] = _mastering(values)
     if (data := side.get("CONTENT_LIGHT_LEVEL")) is not None:
         facts.hdr["light level"] = tuple(map(float, struct.unpack("2I", bytes(data)[:8])))
+
+
+def _mastering(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Without luminances that are none: by H.265 D.3.28 the greatest is 5 cd/m2 or more."""
+    return values[:8] if values[-1] < 5 else values
 
 
 def _matrix(numbers: list[int]) -> tuple[int, ...] | None:
@@ -341,7 +346,6 @@ def _ffprobe_frames(facts: Facts, path: Path, stream: dict[str, Any]) -> None:
     facts.pix_fmt, facts.range, facts.space = first["pix_fmt"], tag("color_range"), tag("color_space")
     facts.primaries, facts.transfer = tag("color_primaries"), tag("color_transfer")
     facts.siting = tag("chroma_location")
-    facts.alpha = stream.get("tags", {}).get("alpha_mode") == "1"
     if re.fullmatch(r"[1-9]\d*:[1-9]\d*", aspect := stream.get("sample_aspect_ratio", "")):
         facts.aspect = Fraction(aspect.replace(":", "/"))
     head = _ffprobe(path, "-select_streams", str(facts.main), "-show_frames", "-read_intervals", "%+#1")
@@ -354,6 +358,6 @@ def _ffprobe_frames(facts: Facts, path: Path, stream: dict[str, Any]) -> None:
             facts.stereo = data.get("type")
         elif kind == "Mastering display metadata" and "max_luminance" in data:  # a PNG's primaries are none
             values = (float(Fraction(v)) for v in data.values() if re.fullmatch(r"-?\d+/[1-9]\d*", str(v)))
-            facts.hdr["mastering display"] = tuple(values)
+            facts.hdr["mastering display"] = _mastering(tuple(values))
         elif kind == "Content light level metadata":
             facts.hdr["light level"] = float(data["max_content"]), float(data["max_average"])

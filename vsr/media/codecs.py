@@ -50,6 +50,7 @@ _HDR_WORDS = {
     "libx265": ("x265-params", "master-display", "max-cll"),
     "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
 }
+_CUTREE_WIDTH = 64  # x265's cutree writes beyond its buffers in some narrower pictures (seen at 34 to 48)
 _HARDWARE = {"nvenc": "an NVIDIA GPU", "qsv": "an Intel GPU", "amf": "an AMD GPU"}
 _HARDWARE |= {"videotoolbox": "a Mac with Apple's processor"}
 # What encoders name and then refuse, all but the formats given here
@@ -251,6 +252,8 @@ def _number(value: Fraction, steps: int | None) -> str:
 def open_context(context: Any, settings: EncoderSettings, picture: Iterable[tuple[str, str]] = ()) -> None:
     """Open an encoder's context whose picture is set; what it does not know stays in ``context.options``."""
     context.thread_type = "AUTO"  # PyAV's own choice, slices, costs x264 quality
+    if context.codec.name == "libx265" and context.width < _CUTREE_WIDTH:
+        picture = [*picture, ("x265-params", "cutree=0")]
     context.options = settings.encoder_options(picture)
     context.open()
 

@@ -85,7 +85,10 @@ class PartFile:
 
     def keep_as(self, path: Path) -> None:
         """Give the file another name, over whatever has it."""
-        os.replace(self.path, path)
+        try:
+            os.replace(self.path, path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
     def _exists(self) -> OutputError:
         return OutputError(f"{self.target} exists already; pass --overwrite to replace it")
