@@ -95,9 +95,13 @@ def clip(tmp_path: Path) -> Clip:
         # movie_timescale: a late start is kept in this unit
         muxing = {"movie_timescale": str(time_base.denominator)} if path.suffix in (".mp4", ".mov") else {}
         muxing |= muxer_options or {}
+        options = dict(options or {})
+        if codec == "libx265":  # its cutree writes beyond its buffers in pictures as narrow as these
+            given = options.get("x265-params", "log-level=none")
+            options["x265-params"] = f"{given}:cutree=0"
         with av.open(str(path), "w", container_options=muxing) as container:
             container.metadata.update(metadata or {})
-            video = container.add_stream(codec, rate=25, options=options or {})
+            video = container.add_stream(codec, rate=25, options=options)
             video.width, video.height, video.pix_fmt = *size, pix_fmt
             video.time_base = video.codec_context.time_base = time_base
             video.color_range, video.colorspace, video.color_primaries, video.color_trc = color
