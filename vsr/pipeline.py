@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -96,7 +97,7 @@ def run_together(
         rate = first.rate or IMAGE_RATE
         opened = Decoder(first.input, first.cut, stream=first.stream, deinterlace=first.deinterlace, rate=rate)
         source = stack.enter_context(opened)
-        meter = _Meter(first.input, source.info.frames or _estimated_frames(source))
+        meter = _Meter(first.input, source.info.frames or _estimated_frames(source, first.cut is not None))
         outputs = []
         for output in [_Output(job, plan(job, source)) for job in jobs]:
             target = output.plan.target
@@ -289,12 +290,16 @@ def _checked(output: _Output, source: Decoder) -> tuple[Check, ...]:
         return (Check("readable", False, True, str(error)),)
 
 
-def _estimated_frames(source: Decoder) -> int | None:
-    rate, duration = source.info.rate, source.info.duration
-    if duration is not None:
-        return round(duration * source.info.time_base * rate) if rate else None
-    duration = source.container.duration
-    return round(duration * rate / av.time_base) if duration and rate else None
+def _estimated_frames(source: Decoder, cut: bool) -> int | None:
+    """How many frames there are, about, where the container does not count them."""
+    info = source.info
+    counted = source.stream.metadata.get("NUMBER_OF_FRAMES", "")  # Matroska's tag, of the whole file
+    if counted.isdecimal() and not cut:
+        return int(counted)
+    duration = source.container.duration and Fraction(source.container.duration, av.time_base)
+    if info.duration is not None:
+        duration = info.duration * info.time_base
+    return round(duration * info.rate) if duration and info.rate else None
 
 
 class _Meter:
