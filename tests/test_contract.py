@@ -3,6 +3,9 @@ whole where they are small, else their first packets."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,7 +17,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from conftest import Clip
-from contract import FAILED, OK, WARNED, Report, examine
+from contract import FAILED, OK, WARNED, Report, examine, upscale
 from facts import by_pyav
 
 MS = {"time_base": Fraction(1, 1000), "pts": range(0, 480, 40)}
@@ -295,6 +298,32 @@ def test_an_edit_list_that_cuts(clip: Clip, tmp_path: Path, made: Path) -> None:
     after.close()
     assert 25 < len(by_pyav(path).times) < 40
     held(examine(path, made))
+
+
+# ---- other programs ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs the ffmpeg program")
+@pytest.mark.parametrize("name", ["late-sound.mp4", "hevc.mp4", "hdr10.mkv", "vp9.webm", "prores.mov", "mpeg4.avi",
+                                  "pictures.gif", "12-bit.mkv", "chapters.mp4", "mpeg2.ts"])  # fmt: skip
+def test_ffmpeg_decodes_everything_without_a_complaint(name: str, clip: Clip, made: Path) -> None:
+    output = upscale(clip(name, **MADE[name]), made).files[0]
+    command = ["ffmpeg", "-v", "error", "-i", str(output), "-map", "0:v", "-map", "0:a?", "-f", "null", "-"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not shutil.which("mkvmerge"), reason="needs the mkvmerge program")
+def test_mkvmerge_sees_the_same_tracks(clip: Clip, tmp_path: Path, made: Path) -> None:
+    path = subtitles(clip, tmp_path / "a.mkv", SRT, "srt")
+
+    def tracks(file: Path) -> list[tuple[str, str, str, bool]]:
+        said = json.loads(subprocess.run(["mkvmerge", "-J", str(file)], capture_output=True, timeout=60).stdout)
+        assert not said["errors"] and not said["warnings"]
+        return [(t["type"], t["properties"]["language"], t["properties"].get("track_name", ""),
+                 t["properties"]["forced_track"]) for t in said["tracks"]]  # fmt: skip
+
+    assert tracks(upscale(path, made).files[0]) == tracks(path)
 
 
 # ---- real clips ----------------------------------------------------------------------------------------------------
