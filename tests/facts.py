@@ -31,6 +31,7 @@ FFPROBE_S = 600  # the longest that one look at a file may take
 _NO_PICTURES = ("attached_pic", "timed_thumbnails", "still_image")
 # Written by muxers and encoders: about the file, not about what is in it.
 _TECHNICAL = {"major_brand", "minor_version", "compatible_brands", "encoder", "software", "duration"}
+_NEVER = "1970-01-01T00:00:00"  # a date that is not set
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS: PyAV would have FFmpeg make timestamps up
 _RANGES = {1: "tv", 2: "pc"}
 _UNSPECIFIED = {"unknown", "unspecified", "reserved", "N/A", ""}
@@ -112,7 +113,8 @@ class Facts:
 
 def content(tags: dict[str, str]) -> dict[str, str]:
     """The tags about the content, with names in small letters."""
-    return {k.lower(): v for k, v in tags.items() if k.lower() not in _TECHNICAL and not k.startswith("_STATISTICS")}
+    said = {k.lower(): v for k, v in tags.items() if not k.startswith("_STATISTICS") and not v.startswith(_NEVER)}
+    return {k: v for k, v in said.items() if k.partition("-")[0] not in _TECHNICAL}
 
 
 def has_alpha(pix_fmt: str) -> bool:
