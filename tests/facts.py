@@ -152,10 +152,12 @@ def by_pyav(path: Path, stream: int | None = None) -> Facts:
         )  # fmt: skip
         main: Any = None if facts.main is None else container.streams[facts.main]
         if main is not None:
-            facts.alpha = main.metadata.get("alpha_mode") == "1"
             main.thread_type = "SLICE"
             facts.codec = main.codec_context.codec.canonical_name
             facts.aspect = main.sample_aspect_ratio or Fraction(1)
+            decoder = main.codec_context
+            if main.metadata.get("alpha_mode") == "1":  # which FFmpeg's own decoders leave out
+                decoder = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[facts.codec], "r")
         thumbnails: list[np.ndarray] = []
         demuxed = container.demux()
         while True:
@@ -172,7 +174,7 @@ def by_pyav(path: Path, stream: int | None = None) -> Facts:
                 facts.streams[packet.stream.index].packets.append(read)
             if main is not None and (packet is None or (packet.stream is main and packet.size)):
                 try:
-                    frames = main.codec_context.decode(packet)
+                    frames = decoder.decode(packet)
                 except av.error.FFmpegError as error:
                     facts.errors += [str(error)] * (packet is not None)
                     frames = []
