@@ -13,7 +13,7 @@ from vsr.errors import UsageError
 
 ENCODERS = ("h264", "hevc", "av1", "vp9", "ffv1", "prores", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv",
             "hevc_qsv", "h264_amf", "hevc_amf", "h264_videotoolbox", "hevc_videotoolbox")
-PACKAGES = ("torch", "halide", "av", "numpy", "opencv-python", "PySide6-Essentials", "safetensors")
+PACKAGES = ("torch", "halide", "av", "numpy", "opencv-python", "pillow", "PySide6-Essentials", "safetensors")
 
 
 def examine() -> dict[str, Any]:
