@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -252,6 +253,18 @@ def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.M
     assert all(set(check) == {"name", "ok", "expected", "got"} and check["ok"] for check in end["checks"])
     assert Failed(path, InputError("no")).to_json() == {
         "v": 1, "event": "error", "input": str(path), "code": "input", "message": "no"}  # fmt: skip
+
+
+def test_too_little_space_is_said_before_the_work(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clip("a.mp4", pts=range(0, 60 * 512, 512))
+    events: list[Event] = []
+    upscale(path, on_event=events.append)
+    assert not [event for event in events if isinstance(event, Warned)]
+    little = shutil.disk_usage(path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: little)
+    events.clear()
+    upscale(path, on_event=events.append, overwrite=True)
+    assert [event.code for event in events if isinstance(event, Warned)] == ["space"]
 
 
 def test_a_stage_counts_its_work_and_not_its_waiting(clip: Clip) -> None:

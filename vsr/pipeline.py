@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
@@ -118,6 +119,10 @@ def run_together(
             estimates = _estimates(begin, upscaled, outputs, source, meter)
             for output, estimate in zip(outputs, estimates, strict=True):
                 emit(output.started(meter.total, estimate))
+                if estimate and estimate.bytes > (free := shutil.disk_usage(output.part.path.parent).free):
+                    mib = estimate.bytes >> 20, free >> 20
+                    said = f"{output.plan.target} may take {mib[0]} MiB, and {mib[1]} MiB are free there"
+                    emit(Warned(first.input, "space", said))
             meter.restart()
             for item in itertools.chain(begin, upscaled):
                 _obey(first, cancel, pause, meter)
