@@ -11,27 +11,29 @@ from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputErr
 
 if TYPE_CHECKING:
     from vsr.engines import Engine, open_engine
-    from vsr.events import Done, Estimate, Failed, Progress, Started, Warned
+    from vsr.events import Done, Estimate, Event, Failed, Progress, Started, Warned
     from vsr.frame import Frame, VideoInfo
     from vsr.job import Job
     from vsr.media.cut import Cut
     from vsr.media.probe import MediaInfo, probe
-    from vsr.models.catalogue import catalogue
+    from vsr.media.verify import Check
+    from vsr.models.catalogue import FsrcnnWeights, catalogue
     from vsr.pipeline import run, run_together
     from vsr.size import Size
 
 __version__ = "0.1.0"
 __all__ = [
-    "Cancelled", "CheckError", "Cut", "Done", "Engine", "EngineError", "Estimate", "Failed", "Frame", "InputError",
-    "Job", "MediaInfo", "OutputError", "Progress", "Size", "Started", "UsageError", "VideoInfo", "VsrError", "Warned",
-    "catalogue", "open_engine", "probe", "run", "run_together",
+    "Cancelled", "Check", "CheckError", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
+    "FsrcnnWeights", "InputError", "Job", "MediaInfo", "OutputError", "Progress", "Size", "Started", "UsageError",
+    "VideoInfo", "VsrError", "Warned", "catalogue", "open_engine", "probe", "run", "run_together",
 ]
 
 _HOMES = {
     "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"), "vsr.job": ("Job",),
-    "vsr.media.cut": ("Cut",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.models.catalogue": ("catalogue",),
-    "vsr.events": ("Done", "Estimate", "Failed", "Progress", "Started", "Warned"),
-    "vsr.pipeline": ("run", "run_together"), "vsr.size": ("Size",),
+    "vsr.media.cut": ("Cut",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
+    "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
+    "vsr.models.catalogue": ("FsrcnnWeights", "catalogue"), "vsr.pipeline": ("run", "run_together"),
+    "vsr.size": ("Size",),
 }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
-from vsr.display import display, mute, tell_error
+from vsr.display import display, mute, tell, tell_error
 from vsr.errors import InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
@@ -209,9 +209,13 @@ def inputs_and_jobs(
     for path in args.inputs:
         inside = [path]
         if os.path.isdir(path):  # not path.is_dir(), which raises for a name that is too long
-            inside = inputs_in(path)
+            try:
+                inside = inputs_in(path)
+            except OSError as unreadable:
+                files.append((path, InputError(f"folder {path} cannot be read: {unreadable.strerror}")))
+                continue
             listed.update(inside)
-        files += [(p, None) for p in inside] or [(path, InputError(f"no video file in folder {path}"))]
+        files += [(p, None) for p in inside] or [(path, InputError(f"no video or picture in folder {path}"))]
 
     if output and not into_folder and len(files) * len(args.scale) > 1:
         what = f"{len(files)} inputs" if len(files) > 1 else f"{len(args.scale)} scales"
@@ -228,9 +232,10 @@ def inputs_and_jobs(
             named[path.name] = path
         jobs = [
             Job(
-                path, output, scale, size, args.model, args.weights, args.engine,
-                args.precision, args.threads, cut, args.stream, args.deinterlace, args.rate, args.codec, args.crf,
-                args.preset, tuple(options), args.overwrite, args.skip_existing,
+                input=path, output=output, scale=scale, size=size, model=args.model, weights=args.weights,
+                engine=args.engine, precision=args.precision, threads=args.threads, cut=cut, stream=args.stream,
+                deinterlace=args.deinterlace, rate=args.rate, codec=args.codec, crf=args.crf, preset=args.preset,
+                encoder_options=tuple(options), overwrite=args.overwrite, skip_existing=args.skip_existing,
             ) for scale in args.scale
         ]
         if path in listed and still_format(path):  # what is said of a folder's videos is not said of its pictures
@@ -243,13 +248,13 @@ def inputs_and_jobs(
 
 
 def inputs_in(folder: Path) -> list[Path]:
-    """The videos of a folder, without those that look like another one's output."""
-    videos = sorted(path for path in folder.iterdir() if is_video(path))
-    stems = {path.stem for path in videos}
-    return [path for path in videos if not ((made := OUTPUT_NAME.fullmatch(path.stem)) and made[1] in stems)]
+    """The videos and pictures of a folder, without those that look like another one's output."""
+    files = sorted(path for path in folder.iterdir() if is_media(path))
+    stems = {path.stem for path in files}
+    return [path for path in files if not ((made := OUTPUT_NAME.fullmatch(path.stem)) and made[1] in stems)]
 
 
-def is_video(path: Path) -> bool:
+def is_media(path: Path) -> bool:
     """Whether a file counts in a folder: by its suffix; what is hidden or failed its self-check does not."""
     hidden = path.name.startswith(".") or path.stem.endswith(".failed-check")
     return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
@@ -279,6 +284,7 @@ def signals_cancel() -> Iterator[threading.Event]:
     kinds = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP"):  # the terminal was closed
         kinds.append(signal.SIGHUP)
+    kinds = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]  # as nohup sets it
 
     def first(number: int, frame: Any) -> None:
         cancel.set()
@@ -426,10 +432,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         tell_error(error)
         return error.exit_status
     except KeyboardInterrupt:
-        print("vsr: interrupted", file=sys.stderr)
+        tell("vsr: interrupted")
         return 130
     except BrokenPipeError:
-        mute()
+        mute(sys.stdout)
         return 0
     except Exception as raised:
         if debug:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vsr.errors import VsrError
 
@@ -26,12 +26,12 @@ def say(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError:
-        mute()
+        mute(sys.stdout)
 
 
-def mute() -> None:
-    """Nobody reads stdout: what is still printed, also at exit, goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def mute(stream: TextIO) -> None:
+    """Nobody reads ``stream``: what is still printed, also at exit, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def tell_error(error: VsrError) -> None:
@@ -137,8 +137,11 @@ class Bar(Plain):
 
 
 def tell(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr)
+    """A line on stderr, as ``say``."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        mute(sys.stderr)
 
 
 def estimated(event: Started) -> str:

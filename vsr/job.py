@@ -1,24 +1,32 @@
-"""A job: what is asked of one output; and the plan that it becomes once its source is known."""
+"""A job: what is asked of one output, the plan that it becomes once its source is known, and what every kind of job
+does alike."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vsr.engines import engine_choice
-from vsr.errors import OutputError, UsageError
+from vsr.engines import Engine, engine_choice
+from vsr.errors import Cancelled, CheckError, OutputError, UsageError
+from vsr.events import Done, Event
 from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, fits
 from vsr.media.copy import describe, only_in_matroska
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
+from vsr.media.partfile import PartFile
 from vsr.media.picture import PICTURES, still_format
 from vsr.media.probe import image_sequence
+from vsr.media.verify import Check
 from vsr.models.catalogue import find, load_file
 from vsr.size import Resolution, Size, resolve
+
+_PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +83,21 @@ class Plan:
     warnings: tuple[tuple[str, str], ...]
 
 
-def check_job(job: Job) -> None:
-    """Raise ``UsageError`` for anything that is wrong with ``job`` before an input is opened; ``EngineError`` where its
-    engine cannot run here."""
+def check_job(job: Job) -> bool:
+    """Whether ``job`` makes a still picture. Of its input no more than the first bytes are looked at.
+
+    Raises ``UsageError`` for anything that is wrong with ``job`` itself, ``EngineError`` where its engine cannot run
+    here.
+    """
     if job.overwrite and job.skip_existing:
         raise UsageError("an existing output is replaced or skipped, not both; choose one")
-    if job.deinterlace not in ("auto", "on", "off"):
-        raise UsageError(f"unknown deinterlace '{job.deinterlace}'; use auto, on or off")
     if job.size is None:
         _check_model(job, job.scale)
     engine_choice(job.engine, job.precision)
-    if makes_picture(job):
-        return
+    if job.rate is not None and "%" not in job.input.name:
+        raise UsageError(f"{job.input} is no image sequence, which alone needs a frame rate; leave it out")
+    if _makes_picture(job):
+        return True
     container = None
     if job.named_output is not None:
         container = CONTAINERS.get(job.named_output.suffix.lower())
@@ -94,6 +105,7 @@ def check_job(job: Job) -> None:
             known = ", ".join(CONTAINERS)
             raise UsageError(f"{job.named_output} has no extension that VSR writes; use one of {known}")
     job.settings(choose_codec(None, None, container)).check(container or "matroska")
+    return False
 
 
 def _check_model(job: Job, scale: int) -> None:
@@ -103,7 +115,7 @@ def _check_model(job: Job, scale: int) -> None:
         find(job.model, scale)
 
 
-def makes_picture(job: Job) -> bool:
+def _makes_picture(job: Job) -> bool:
     """Whether the output is a still picture: where ``-o`` names one, or names nothing and the input is one.
 
     Raises ``UsageError`` for a picture of a video, and for options that pictures have not.
@@ -188,3 +200,61 @@ def plan(job: Job, source: Decoder) -> Plan:
         target = _beside(job, resolution, suffix)
     settings.check(container)
     return Plan(target, container, settings, resolution, tuple(warnings))
+
+
+class Control:
+    """Whether a job goes on. ``paused_s`` is how long it stood still, in seconds."""
+
+    def __init__(self, path: Path, cancel: threading.Event | None, pause: threading.Event | None) -> None:
+        self.paused_s = 0.0
+        self._path = path
+        self._cancel = cancel or threading.Event()
+        self._pause = pause
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` where that is asked for."""
+        if self._cancel.is_set():
+            raise Cancelled(f"{self._path}: cancelled; nothing is left behind")
+
+    def obey(self) -> None:
+        """Stand still while a pause is asked for, then ``check``."""
+        arrived = time.monotonic()
+        while self._pause is not None and self._pause.is_set() and not self._cancel.wait(_PAUSE_S):
+            pass
+        self.paused_s += time.monotonic() - arrived
+        self.check()
+
+
+def engine_for(job: Job, factor: int, bits: int, full_range: bool, engines: Callable[..., Engine]) -> Engine:
+    """The engine of ``job``; ``engines`` opens it."""
+    model = load_file(job.weights, factor) if job.weights else job.model
+    kind = {"precision": job.precision, "engine": job.engine, "threads": job.threads}
+    return engines(model, factor, bits=bits, full_range=full_range, **kind)
+
+
+def complete(
+    path: Path,
+    made: Iterable[tuple[PartFile, tuple[Check, ...]]],
+    frames: int,
+    seconds: Callable[[], float],
+    emit: Callable[[Event], None],
+) -> list[Done]:
+    """Give every file that passed its checks its name, and the others one that says that they did not.
+
+    Raises ``CheckError`` for those in the end.
+    """
+    done, wrong = [], []
+    for part, checks in made:
+        target = part.target
+        if failed := [check for check in checks if not check.ok]:
+            kept = target.with_name(f"{target.stem}.failed-check{target.suffix}")
+            part.keep_as(kept)
+            said = "; ".join(f"{check.name} is {check.got}, not {check.expected}" for check in failed)
+            wrong.append(f"{kept} failed the self-check: {said}")
+        else:
+            part.commit()
+            done.append(Done(path, target, frames, seconds(), checks))
+            emit(done[-1])
+    if wrong:
+        raise CheckError("; ".join(wrong))
+    return done

@@ -8,34 +8,36 @@ import math
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
 
 from vsr.engines import Engine, open_engine
-from vsr.errors import Cancelled, CheckError, InputError
+from vsr.errors import InputError
 from vsr.events import Done, Estimate, Event, Progress, Started, Warned
 from vsr.frame import Frame
-from vsr.job import Job, Plan, check_job, is_free, makes_picture, plan
+from vsr.job import Control, Job, Plan, check_job, complete, engine_for, is_free, plan
 from vsr.media.coder import trial
 from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
-from vsr.media.pixels import FULL_RANGE
+from vsr.media.pixels import FULL_RANGE, Layout
 from vsr.media.verify import Check, verify
-from vsr.models.catalogue import load_file
 from vsr.prefetch import prefetch
 from vsr.upscale import Upscaler
 
 DEPTH = 8  # frames and packets that decode and upscale may each be ahead: enough to even out a slow frame
 _AHEAD_BYTES = 1 << 30  # of upscaled frames: very large ones are made less far ahead
 _PROGRESS_S = 0.25  # least time between two progress events
-_PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 _TRIAL_SHARE = 16  # an estimate may cost this part of a job, and takes at most DEPTH frames
 _KEY_INTERVAL = 250  # frames: about how often encoders make a key frame
+
+T = TypeVar("T")
 
 _STAGES = ("decode", "upscale", "encode")
 _Upscaled = tuple[Frame, ...]  # one frame, once for each output
@@ -59,7 +61,7 @@ def run(
     ``engines`` opens the engine; ``depth`` is how many items each stage may be ahead, 0 runs all stages in this
     thread, with equal bytes.
 
-    Raises ``UsageError`` before a file is opened, ``InputError``, ``OutputError``, ``EngineError``, and ``CheckError``
+    Raises ``UsageError`` for a job that cannot be, ``InputError``, ``OutputError``, ``EngineError``, and ``CheckError``
     where the finished file is not what was written; it is then kept as ``NAME_x2.failed-check.EXT``.
     """
     made = run_together([job], on_event, cancel, pause, taken=taken, engines=engines, depth=depth)
@@ -76,33 +78,40 @@ def run_together(
     engines: Callable[..., Engine] = open_engine,
     depth: int = DEPTH,
 ) -> list[Done]:
-    """As ``run``, for several outputs of one input, which is decoded once. They succeed or fail together; only a failed
-    self-check leaves the others as they are.
+    """As ``run``, for several outputs of one input, which is decoded once. Each is checked before any gets its name;
+    one that fails its check leaves the others as they are.
 
-    Raises ``ValueError`` for jobs that do not read the same frames.
+    Raises ``ValueError`` for jobs that do not read the same frames, or of which some make a picture and some a video.
     """
+    reading = {(job.input, job.cut, job.stream, job.deinterlace, job.rate) for job in jobs}
+    kinds = {check_job(job) for job in jobs}
+    if len(reading) != 1 or len(kinds) != 1:
+        raise ValueError("jobs that run together read the same frames of one input and make the same kind of output")
     emit = on_event or (lambda event: None)
-    cancel = cancel or threading.Event()
     first = jobs[0]
-    reading = [(job.input, job.cut, job.stream, job.deinterlace, job.rate) for job in jobs]
-    if len(set(reading)) > 1:
-        raise ValueError("jobs that run together read the same frames of the same input")
-    for job in jobs:
-        check_job(job)
-    if makes_picture(first):
-        from vsr.still import run_still
+    control = Control(first.input, cancel, pause)
+    if kinds == {True}:
+        from vsr.still import run_stills
 
-        return [done for job in jobs for done in run_still(job, emit, cancel, taken, engines)]
+        return run_stills(jobs, emit, control, taken, engines)
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
         rate = first.rate or IMAGE_RATE
-        opened = Decoder(first.input, first.cut, stream=first.stream, deinterlace=first.deinterlace, rate=rate)
-        source = stack.enter_context(opened)
-        meter = _Meter(first.input, source.info.frames or _estimated_frames(source, first.cut is not None))
-        outputs = []
+        source = stack.enter_context(
+            Decoder(
+                first.input,
+                first.cut,
+                stream=first.stream,
+                deinterlace=first.deinterlace,
+                rate=rate,
+                check=control.check,
+            )
+        )
+        meter = _Meter(first.input, control, source.info.frames or _estimated_frames(source, first.cut is not None))
+        outputs: list[_Output] = []
         for output in [_Output(job, plan(job, source)) for job in jobs]:
             target = output.plan.target
-            if is_free(output.job, target, taken):
+            if is_free(output.job, target, [*taken, *(other.plan.target for other in outputs)]):
                 outputs.append(output)
             else:
                 emit(Warned(first.input, "skipped", f"{target} exists already; skipped"))
@@ -111,21 +120,21 @@ def run_together(
         if not outputs:
             return []
 
-        depth = min(depth, max(1, _AHEAD_BYTES // sum(output.frame_bytes for output in outputs)))
+        depth = min(depth, max(1, _AHEAD_BYTES // sum(output.frame_bytes(source.layout) for output in outputs)))
         items = prefetch(meter.decoded(source), depth)
         upscaled = prefetch(_upscaled(items, outputs, meter), depth)
         with contextlib.closing(upscaled):
-            begin: list[_Upscaled | av.Packet] = []
-            estimates = _estimates(begin, upscaled, outputs, source, meter)
-            for output, estimate in zip(outputs, estimates, strict=True):
+            begin = _begin(upscaled, min(max(2, (meter.total or 0) // _TRIAL_SHARE), depth), control)
+            for output, estimate in zip(outputs, _estimates(begin, outputs, source, meter), strict=True):
+                control.obey()
                 emit(output.started(meter.total, estimate))
                 if estimate and estimate.bytes > (free := shutil.disk_usage(output.part.path.parent).free):
                     mib = estimate.bytes >> 20, free >> 20
                     said = f"{output.plan.target} may take {mib[0]} MiB, and {mib[1]} MiB are free there"
                     emit(Warned(first.input, "space", said))
             meter.restart()
-            for item in itertools.chain(begin, upscaled):
-                _obey(first, cancel, pause, meter)
+            for item in itertools.chain(_popped(begin), upscaled):
+                control.obey()
                 with meter.work("encode"):
                     for number, output in enumerate(outputs):
                         output.encoder.write(item[number] if isinstance(item, tuple) else item)
@@ -142,9 +151,12 @@ def run_together(
         if source.damaged or meter.frames + source.unshown < expected:
             of_all = f" of {expected}" if expected else ""
             said = f"damaged or cut short: {meter.frames}{of_all} frames could be decoded"
-            emit(Warned(first.input, "damaged", f"{first.input} is {said}, {source.damaged} packets could not"))
-        _obey(first, cancel, pause, meter)
-        return _completed(outputs, source, meter.frames, time.monotonic() - begun, emit)
+            if source.damaged:
+                said += f", {source.damaged} packets or places could not"
+            emit(Warned(first.input, "damaged", f"{first.input} is {said}"))
+        made = [(output.part, _checked(output, source, control)) for output in outputs]
+        control.obey()
+        return complete(first.input, made, meter.frames, lambda: time.monotonic() - begun - control.paused_s, emit)
 
 
 @dataclass(slots=True)
@@ -158,26 +170,18 @@ class _Output:
     encoder: Encoder = field(init=False)
     upscaler: Upscaler = field(init=False)
 
-    @property
-    def frame_bytes(self) -> int:
-        """What an upscaled frame takes, about."""
-        return 3 * self.plan.resolution.width * self.plan.resolution.height
+    def frame_bytes(self, layout: Layout) -> int:
+        """What an upscaled frame of ``layout`` takes."""
+        width, height = self.plan.resolution.width, self.plan.resolution.height
+        chroma = 2 * math.prod(layout.chroma_size(width, height)) if layout.chroma else 0
+        return (width * height * (1 + layout.alpha) + chroma) * (1 if layout.bits == 8 else 2)
 
     def open(self, source: Decoder, engines: Callable[..., Engine], stack: contextlib.ExitStack) -> None:
         """Everything that the job needs; ``stack`` closes it again."""
         job, made, info = self.job, self.plan.resolution, source.info
         self.part = PartFile(self.plan.target, job.overwrite)
-        self.engine = stack.enter_context(
-            engines(
-                load_file(job.weights, made.factor) if job.weights else job.model,
-                made.factor,
-                bits=source.layout.bits,
-                full_range=info.color.range == FULL_RANGE,
-                precision=job.precision,
-                engine=job.engine,
-                threads=job.threads,
-            )
-        )
+        full_range = info.color.range == FULL_RANGE
+        self.engine = stack.enter_context(engine_for(job, made.factor, source.layout.bits, full_range, engines))
         size = made.width, made.height
         self.upscaler = Upscaler(self.engine, source.layout.chroma, info.color.chroma_location, *size, job.threads)
         stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
@@ -188,9 +192,19 @@ class _Output:
         self.encoder.warnings.extendleft(reversed(self.plan.warnings))
 
     def started(self, frames: int | None, estimate: Estimate | None) -> Started:
-        size = self.plan.resolution.width, self.plan.resolution.height
-        named = self.engine.model, self.engine.name, self.engine.precision, self.plan.settings.codec
-        return Started(self.job.input, self.plan.target, *size, self.engine.scale, *named, frames, estimate)
+        return Started(
+            input=self.job.input,
+            output=self.plan.target,
+            width=self.plan.resolution.width,
+            height=self.plan.resolution.height,
+            scale=self.engine.scale,
+            model=self.engine.model,
+            engine=self.engine.name,
+            precision=self.engine.precision,
+            codec=self.plan.settings.codec,
+            frames=frames,
+            estimate=estimate,
+        )
 
 
 def _upscaled(
@@ -206,33 +220,39 @@ def _upscaled(
                 yield item
 
 
-def _estimates(
-    begin: list[_Upscaled | av.Packet],
-    upscaled: Iterable[_Upscaled | av.Packet],
-    outputs: list[_Output],
-    source: Decoder,
-    meter: _Meter,
-) -> list[Estimate | None]:
-    """Encode the first frames once, for each output's estimate; ``begin`` receives what was read for it."""
-    if meter.total is None:
-        return [None] * len(outputs)
-    wanted = max(2, min(DEPTH, meter.total // _TRIAL_SHARE))
-    frames: list[_Upscaled] = []
+def _begin(
+    upscaled: Iterable[_Upscaled | av.Packet], frames: int, control: Control
+) -> deque[_Upscaled | av.Packet]:
+    """The first items, with so many frames."""
+    begin: deque[_Upscaled | av.Packet] = deque()
     for item in upscaled:
+        control.obey()
         begin.append(item)
-        if isinstance(item, tuple):
-            frames.append(item)
-            if len(frames) == wanted:
-                break
-    if not frames:
+        frames -= isinstance(item, tuple)
+        if frames <= 0:
+            break
+    return begin
+
+
+def _popped(items: deque[T]) -> Iterator[T]:
+    """The ``items``, kept no longer."""
+    while items:
+        yield items.popleft()
+
+
+def _estimates(
+    begin: Iterable[_Upscaled | av.Packet], outputs: list[_Output], source: Decoder, meter: _Meter
+) -> list[Estimate | None]:
+    """Each output's estimate, from encoding the frames of ``begin`` once."""
+    frames = [item for item in begin if isinstance(item, tuple)]
+    if meter.total is None or not frames:
         return [None] * len(outputs)
     trials = [
         trial(made, source, output.plan.settings, output.plan.resolution)
         for output, made in zip(outputs, zip(*frames, strict=True), strict=True)
     ]
-    decoded_and_encoded = meter.worked("decode") + sum(seconds for seconds, _, _ in trials)
-    # Its first frame takes an engine longer: something may have to be compiled.
-    a_frame = meter.least("upscale") + decoded_and_encoded / len(frames)
+    # The stages share the processors. An engine's first frame takes longer: something may have to be compiled.
+    a_frame = meter.decode_s + meter.upscale_s + sum(seconds for seconds, _, _ in trials) / len(frames)
     keys = -(-meter.total // _KEY_INTERVAL)
     copied = _copied_bytes(source)
     return [
@@ -247,17 +267,14 @@ def _estimates(
 def _copied_bytes(source: Decoder) -> int:
     """What the sound takes, where its rate is known; other streams are small."""
     rates = (s.codec_context.bit_rate or 0 for s in source.copied if s.type == "audio")
-    return int(sum(rates) * (source.container.duration or 0) / av.time_base / 8)
+    return int(sum(rates) * (_duration(source) or 0) / 8)
 
 
-def _obey(job: Job, cancel: threading.Event, pause: threading.Event | None, meter: _Meter) -> None:
-    """Stand still while a pause is asked for; raise ``Cancelled`` where that is."""
-    arrived = time.monotonic()
-    while pause is not None and pause.is_set() and not cancel.wait(_PAUSE_S):
-        pass
-    if cancel.is_set():
-        raise Cancelled(f"{job.input}: cancelled; nothing is left behind")
-    meter.begun += time.monotonic() - arrived
+def _duration(source: Decoder) -> Fraction | None:
+    """Of the picture, in seconds, or else of the file."""
+    if source.info.duration is not None:
+        return source.info.duration * source.info.time_base
+    return Fraction(source.container.duration, av.time_base) if source.container.duration else None
 
 
 def _pass_on(source: Decoder, outputs: list[_Output], emit: Callable[[Event], None]) -> None:
@@ -266,69 +283,39 @@ def _pass_on(source: Decoder, outputs: list[_Output], emit: Callable[[Event], No
             emit(Warned(outputs[0].job.input, *warnings.popleft()))
 
 
-def _completed(
-    outputs: list[_Output], source: Decoder, frames: int, seconds: float, emit: Callable[[Event], None]
-) -> list[Done]:
-    """Check every output and give it its name; then fail where one is not what was written."""
-    done, wrong = [], []
-    for output in outputs:
-        checks = _checked(output, source)
-        if failed := [check for check in checks if not check.ok]:
-            target = output.plan.target
-            kept = target.with_name(f"{target.stem}.failed-check{target.suffix}")
-            output.part.keep_as(kept)
-            what = "; ".join(f"{check.name} is {check.got}, not {check.expected}" for check in failed)
-            wrong.append(f"{kept} failed the self-check: {what}")
-        else:
-            output.part.commit()
-            done.append(Done(output.job.input, output.plan.target, frames, seconds, checks))
-            emit(done[-1])
-    if wrong:
-        raise CheckError("; ".join(wrong))
-    return done
-
-
-def _checked(output: _Output, source: Decoder) -> tuple[Check, ...]:
+def _checked(output: _Output, source: Decoder, control: Control) -> tuple[Check, ...]:
     try:
-        return tuple(verify(output.part.path, output.encoder.written, source.info))
+        return tuple(verify(output.part.path, output.encoder.written, source.info, control.check))
     except (InputError, av.error.FFmpegError) as error:
         return (Check("readable", False, True, str(error)),)
 
 
 def _estimated_frames(source: Decoder, cut: bool) -> int | None:
     """How many frames there are, about, where the container does not count them."""
-    info = source.info
     counted = source.stream.metadata.get("NUMBER_OF_FRAMES", "")  # Matroska's tag, of the whole file
     if counted.isdecimal() and not cut:
         return int(counted)
-    duration = source.container.duration and Fraction(source.container.duration, av.time_base)
-    if info.duration is not None:
-        duration = info.duration * info.time_base
-    return round(duration * info.rate) if duration and info.rate else None
+    duration, rate = _duration(source), source.info.rate
+    return round(duration * rate) if duration and rate else None
 
 
 class _Meter:
     """Counts frames and the time that each stage works; every stage adds to its own number only."""
 
-    def __init__(self, path: Path, total: int | None) -> None:
+    def __init__(self, path: Path, control: Control, total: int | None) -> None:
         self.path = path
         self.total = total
         self.frames = 0
+        self.decode_s = 0.0  # a frame, on average
+        self.upscale_s = math.inf  # a frame, at least
+        self._control = control
         self._worked = dict.fromkeys(_STAGES, 0.0)
-        self._least = dict.fromkeys(_STAGES, math.inf)
         self.restart()
 
     def restart(self) -> None:
         """Speed is counted from here on."""
-        self.begun = self._told = time.monotonic()
-
-    def worked(self, stage: str) -> float:
-        """Seconds that ``stage`` has worked."""
-        return self._worked[stage]
-
-    def least(self, stage: str) -> float:
-        """Seconds that ``stage`` worked at least on something."""
-        return self._least[stage]
+        self._begun = self._told = time.monotonic()
+        self._paused_s = self._control.paused_s
 
     @contextlib.contextmanager
     def work(self, stage: str) -> Iterator[None]:
@@ -338,10 +325,12 @@ class _Meter:
         finally:
             worked = time.perf_counter() - begun
             self._worked[stage] += worked
-            self._least[stage] = min(self._least[stage], worked)
+            if stage == "upscale":
+                self.upscale_s = min(self.upscale_s, worked)
 
     def decoded(self, source: Decoder) -> Generator[Frame | av.Packet]:
         """What ``source`` yields, with the time that each item takes counted as work of decoding."""
+        frames = 0
         with contextlib.closing(iter(source)) as items:
             while True:
                 with self.work("decode"):
@@ -349,6 +338,8 @@ class _Meter:
                         item = next(items)
                     except StopIteration:
                         return
+                frames += isinstance(item, Frame)
+                self.decode_s = self._worked["decode"] / max(1, frames)
                 yield item
 
     def due(self) -> bool:
@@ -359,7 +350,7 @@ class _Meter:
         return True
 
     def progress(self) -> Progress:
-        seconds = max(time.monotonic() - self.begun, 1e-9)
+        seconds = max(time.monotonic() - self._begun - (self._control.paused_s - self._paused_s), 1e-9)
         fps = self.frames / seconds
         left = None if self.total is None else max(0, self.total - self.frames)
         stage_ms = {stage: 1000 * worked / max(1, self.frames) for stage, worked in self._worked.items()}

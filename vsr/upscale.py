@@ -72,7 +72,8 @@ class Upscaler:
     def _resizer(
         self, size: tuple[int, int], factors: tuple[int, int] = (1, 1), places: tuple[float, float] = _CENTRED
     ) -> Callable[[np.ndarray], np.ndarray]:
-        return _resizer(size, self._size, factors, places, self._engine.bits, self._threads)
+        kind = "reference" if self._engine.name == "reference" else "auto"
+        return _resizer(size, self._size, factors, places, self._engine.bits, kind, self._threads)
 
 
 @lru_cache(maxsize=16)  # a few for each size that the frames of a stream have
@@ -82,6 +83,7 @@ def _resizer(
     factors: tuple[int, int],
     places: tuple[float, float],
     bits: int,
+    engine: str,
     threads: int | None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What makes planes of ``source`` pictures (width, height), one sample for ``factors``, planes of ``target`` ones.
@@ -93,7 +95,7 @@ def _resizer(
     small, big = ((-(-height // factors[1]), -(-width // factors[0])) for width, height in (source, target))
     scale = target[0] // source[0]
     if scale not in SCALES or target != (source[0] * scale, source[1] * scale):
-        return Resampler(small, big, bits, x, y, threads=threads)
-    bicubic = Bicubic(scale, bits, shift=(-x.start, -y.start), threads=threads)
+        return Resampler(small, big, bits, x, y, engine, threads)
+    bicubic = Bicubic(scale, bits, (-x.start, -y.start), engine, threads)
     # An odd side does not fill its last chroma sample: n times as many may be one more than the output has.
     return lambda plane: bicubic.upscale(plane)[: big[0], : big[1]]

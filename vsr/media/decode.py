@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -57,7 +57,7 @@ class Decoder:
 
     ``path`` is a file or, as a printf pattern (``shots/frame_%04d.png``), an image sequence of ``rate`` pictures a
     second. ``stream`` is the index of the video to decode, None for the main one; ``deinterlace`` is "auto" (what says
-    that it is interlaced), "on" (all) or "off".
+    that it is interlaced), "on" (all) or "off". ``check`` is called for every packet and may raise, to stop.
 
     ``info`` describes the video, ``layout`` the planes of its frames (formats that are not planar YUV are converted).
     ``copied`` is a set of input streams to choose before iterating: their packets are yielded between the frames, in
@@ -78,7 +78,9 @@ class Decoder:
         stream: int | None = None,
         deinterlace: str = "auto",
         rate: Fraction = IMAGE_RATE,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self.path = Path(path)
         self.copied: set[Stream] = set()
         self.sounds: dict[Stream, SoundDecoder] = {}  # of streams that the outputs encode again
@@ -225,6 +227,7 @@ class Decoder:
         while retries < _DEMUX_RETRIES:
             try:
                 for packet in self.container.demux():
+                    self._check()
                     retries = 0
                     if packet.size:
                         self.unshown += packet.stream is self.stream and packet.is_discard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 from types import TracebackType
 
@@ -23,7 +24,7 @@ class PartFile:
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
         self.overwrite = overwrite
-        self.path = target.with_name(f".{target.stem[:_STEM]}.{os.getpid()}.part{target.suffix}")
+        self.path = target.with_name(f".{target.stem[:_STEM]}.{secrets.token_hex(4)}.part{target.suffix}")
         self._ours = False
         if os.path.isdir(target):
             raise OutputError(f"{target} is a folder; name a file")
@@ -47,8 +48,6 @@ class PartFile:
             self.path.touch(exist_ok=False)
         except OSError as error:
             self._ours = False
-            if isinstance(error, FileExistsError):
-                raise OutputError(f"{self.target} is being written by another job") from None
             raise OutputError(f"{self.target.parent} cannot be written to: {error.strerror}") from error
 
     def __exit__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -48,10 +49,13 @@ class _Found:
     bytes: int = 0
 
 
-def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
+def verify(
+    path: Path, written: Written, source: VideoInfo, check: Callable[[], None] = lambda: None
+) -> list[Check]:
     """Compare the file at ``path`` with what was ``written`` to it and with the shape of its ``source``.
 
-    The file is demuxed whole, but only its first picture is decoded. Raises ``InputError`` where it cannot be read.
+    The file is demuxed whole, but only its first picture is decoded; ``check`` is called for every packet and may
+    raise, to stop. Raises ``InputError`` where it cannot be read.
     """
     with open_input(path) as container:
         index = _place(written, written.index)
@@ -66,6 +70,7 @@ def verify(path: Path, written: Written, source: VideoInfo) -> list[Check]:
         chapters = len(container.chapters())
         picture, decoder = None, decoder_of(main)
         for packet in container.demux():
+            check()
             if not packet.size:
                 continue
             stream = found[packet.stream.index]
