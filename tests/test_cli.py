@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import Clip
 
-from vsr.cli import main
+from vsr.cli import main, signals_cancel
 from vsr.models.catalogue import assets_dir, random_weights, save_file
 from vsr.quality.evaluate import psnr, to_bytes
 from vsr.quality.protocol import imresize
@@ -120,6 +120,7 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["upscale", "{clip}", "--stream", "7"], 3, "7"),
     (["upscale", "{clip}", "--deinterlace", "maybe"], 2, "maybe"),
     (["upscale", "{clip}", "--fps", "fast"], 2, "fast"),
+    (["upscale", "{clip}", "--fps", "24"], 2, "frame rate"),
     (["upscale", "{clip}", "--crf", "99"], 2, "99"),
     (["upscale", "{clip}", "--overwrite", "--skip-existing"], 2, "--skip-existing"),
     (["upscale", "{tmp}/shot_%03d.png"], 3, "shot_%03d.png"),
@@ -252,6 +253,34 @@ def test_options_of_videos_do_not_concern_the_pictures_of_a_folder(tmp_path: Pat
     assert main(["upscale", str(tmp_path), "--codec", "hevc", "--preset", "ultrafast", "--model", "bicubic"]) == 0
     assert {path.name for path in tmp_path.glob("*_x2*")} == {"a_x2.mp4", "b_x2.png"}
     assert main(["upscale", str(tmp_path / "b.png"), "--codec", "hevc", "--overwrite"]) == 2
+
+
+def test_long_names_are_as_good_as_short_ones(tmp_path: Path, clip: Clip) -> None:
+    source = clip("x" * 60 + ".mp4")
+    assert main(["upscale", str(source), "-s", "2,3", "--model", "bicubic"]) == 0
+    assert len(list(tmp_path.glob("x*_x[23].mp4"))) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_nobody_who_listens_is_no_success(tmp_path: Path, clip: Clip) -> None:
+    command = [sys.executable, "-m", "vsr", "upscale", str(tmp_path / "missing.mp4"), str(clip("a.mp4")), "--model",
+               "bicubic"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert subprocess.run(command, stdout=writer, stderr=writer).returncode == 3
+    os.close(writer)
+    assert (tmp_path / "a_x2.mp4").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX signals")
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_cancel() as cancel:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and not cancel.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_size_instead_of_a_factor(tmp_path: Path, clip: Clip) -> None:

@@ -21,7 +21,7 @@ from vsr import still
 from vsr.cli import main
 from vsr.errors import Cancelled, CheckError, InputError, OutputError, UsageError
 from vsr.events import Done, Progress, Started, Warned
-from vsr.job import Job, check_job, makes_picture, picture_target
+from vsr.job import Job, check_job, picture_target
 from vsr.media.picture import Metadata, Picture, fitted, read_picture, still_format, to_frame, to_pixels, write_picture
 from vsr.pipeline import run
 from vsr.size import Resolution
@@ -110,7 +110,7 @@ def test_the_output_is_named_after_the_input(tmp_path: Path, name: str, output: 
     source = save(tmp_path / f"x{kind}").rename(tmp_path / name)
     job = Job(source, output and tmp_path / output)
     assert picture_target(job, Resolution(2, 64, 64, None)) == tmp_path / made
-    assert makes_picture(job) == (Path(made).suffix != ".mkv")
+    assert check_job(job) == (Path(made).suffix != ".mkv")
 
 
 def test_options_of_videos_are_refused(tmp_path: Path, clip) -> None:

@@ -19,6 +19,7 @@ from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, fits
 from vsr.media.copy import describe, only_in_matroska
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
+from vsr.media.deinterlace import Deinterlacer
 from vsr.media.partfile import PartFile
 from vsr.media.picture import PICTURES, still_format
 from vsr.media.probe import image_sequence
@@ -91,6 +92,7 @@ def check_job(job: Job) -> bool:
     """
     if job.overwrite and job.skip_existing:
         raise UsageError("an existing output is replaced or skipped, not both; choose one")
+    Deinterlacer(job.deinterlace)
     if job.size is None:
         _check_model(job, job.scale)
     engine_choice(job.engine, job.precision)
