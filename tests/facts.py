@@ -222,8 +222,10 @@ def _pyav_frame(facts: Facts, frame: av.VideoFrame, main: Any) -> None:
     if len(facts.times) > 1:
         return
     facts.pix_fmt = frame.format.name
-    facts.range = _RANGES.get(int(frame.color_range))
-    tags = (int(v) for v in (frame.colorspace, frame.color_primaries, frame.color_trc))
+    transparent = main.metadata.get("alpha_mode") == "1"  # libvpx does not tell the tags
+    said = main.codec_context if transparent else frame
+    facts.range = _RANGES.get(int(said.color_range))
+    tags = (int(v) for v in (said.colorspace, said.color_primaries, said.color_trc))
     facts.space, facts.primaries, facts.transfer = (None if v in (2, 3) else v for v in tags)
     try:
         side: Any = frame.side_data

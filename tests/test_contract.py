@@ -134,13 +134,10 @@ def test_a_clip_with(name: str, clip: Clip, made: Path) -> None:
     held(examine(clip(name, **MADE[name]), made))
 
 
-TAGLESS = pytest.mark.xfail(strict=False, reason="the decoder of VP8's transparency does not tell the colour tags")
-
-
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt"),
     [("a.mov", "png", "rgba"), ("a.mkv", "ffv1", "bgra"), ("b.mkv", "ffv1", "yuva420p"),
-     ("a.webm", "libvpx-vp9", "yuva420p"), pytest.param("b.webm", "libvpx", "yuva420p", marks=TAGLESS)],
+     ("a.webm", "libvpx-vp9", "yuva420p"), ("b.webm", "libvpx", "yuva420p")],
 )  # fmt: skip
 def test_transparency(name: str, codec: str, pix_fmt: str, tmp_path: Path, made: Path) -> None:
     path = tmp_path / name
@@ -371,7 +368,6 @@ def excerpt(source: Path, folder: Path) -> Path:
 
 PENDING = {
     "androidx-media/sample_android_slow_motion.mp4": "MP4 loses tags of other names without a warning",
-    "moviepy/transparent.webm": "the decoder of transparency does not tell the colour tags",
 }
 
 

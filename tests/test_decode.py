@@ -14,7 +14,7 @@ from av.filter import Graph
 from conftest import Clip, Nearest, paint
 
 from vsr.errors import InputError, UsageError
-from vsr.frame import Frame
+from vsr.frame import Color, Frame
 from vsr.media.decode import Decoder
 from vsr.media.deinterlace import Deinterlacer
 from vsr.media.pixels import Layout, Planar, layout_for, views
@@ -81,6 +81,16 @@ def test_colours_of_a_palette_may_be_transparent() -> None:
     np.testing.assert_array_equal(views(Planar(layout_for("pal8"))(frame))[3][0], np.arange(16) * 16)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"), [("", "center"), (" C420jpeg", "center"), (" C420mpeg2", "left"), (" C420paldv", "topleft"),
+                        (" C422", "left"), (" C420p10", "left"), (" C444", None)],
+)  # fmt: skip
+def test_chroma_of_yuv4mpeg_lies_where_its_first_line_says(name: str, place: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.y4m"
+    path.write_bytes(f"YUV4MPEG2 W16 H16 F25:1{name}\nFRAME\n".encode() + bytes(16 * 16 * 3))
+    assert probe(path).to_json()["video"]["chroma_location"] == place
+
+
 def test_what_has_no_alpha_is_opaque_beside_what_has() -> None:
     for pix_fmt, layout in (("rgb24", Layout((0, 0), 10, True)), ("yuv420p", Layout((1, 1), 8, True))):
         planar = Planar(layout)(av.VideoFrame(16, 16, pix_fmt))
@@ -118,9 +128,27 @@ def test_vp8_and_vp9_have_alpha_too(clip: Clip, codec: str) -> None:
         assert np.mean(np.abs(frame.alpha.astype(int) - views(expected)[3])) < 8
 
 
+@pytest.mark.parametrize(("codec", "color"), [("libvpx", (2, 1, 1, 1)), ("libvpx", (1, 6, 5, 6)),
+                                              ("libvpx-vp9", (2, 6, 6, 6))])  # fmt: skip
+def test_the_colour_tags_beside_transparency_are_those_of_the_container(
+    clip: Clip, codec: str, color: tuple[int, int, int, int]
+) -> None:
+    options = {"auto-alt-ref": "0", "crf": "4", "b": "4M"}
+    timing = {"time_base": Fraction(1, 1000), "pts": range(0, 160, 40)}
+    path = clip("a.webm", codec=codec, pix_fmt="yuva420p", options=options, color=color, **timing)
+    frames, _ = decoded(path)
+    primaries, transfer = color[2:]
+    assert frames[0].color == Color(color[0], color[1], primaries, transfer, 1) == probe(path).video.color
+    with av.open(str(path)) as container:  # of the same values, whatever range they are in
+        plain = next(container.decode(video=0))
+        assert plain.format.name == "yuv420p"
+        np.testing.assert_array_equal(frames[0].luma, views(plain)[0])
+
+
 def test_a_real_transparent_webm(data: Path) -> None:
     frames, warnings = decoded(data / "video/moviepy/transparent.webm")
     assert len(frames) == 150 and not warnings
+    assert frames[0].color == Color(range=1, space=5, primaries=1, transfer=1, chroma_location=1)
     alpha = frames[75].alpha
     assert alpha is not None and (alpha.min(), alpha.max()) == (0, 255)
 

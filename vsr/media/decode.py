@@ -28,6 +28,7 @@ from vsr.media.probe import (
     IMAGE_RATE,
     UNSAFE_SIDE_DATA,
     can_be_transparent,
+    decode,
     decoder_of,
     image_sequence,
     main_video,
@@ -214,7 +215,7 @@ class Decoder:
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
         try:
-            return self._codec.decode(packet)
+            return decode(self._codec, self.stream, packet)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:

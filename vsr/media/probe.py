@@ -27,7 +27,7 @@ from vsr.media.pixels import FULL_RANGE, Layout, alpha_of, has_alpha, layout_for
 
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
-_LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
+_LEFT, _CENTRE, _TOP_LEFT = 1, 2, 3  # AVCHROMA_LOC_*
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as terminals where their names say .txt
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
@@ -296,6 +296,19 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
     return libvpx
 
 
+def decode(decoder: VideoCodecContext, stream: VideoStream, packet: av.Packet | None) -> list[av.VideoFrame]:
+    """The pictures that ``decoder_of(stream)`` makes of a packet, the last ones of None; they have the stream's colour
+    tags where libvpx knows none (of VP8 it knows nothing, and says that the range is limited)."""
+    pictures = decoder.decode(packet)
+    said = stream.codec_context
+    if decoder is not said:
+        for picture in pictures:
+            picture.color_primaries, picture.color_trc = said.color_primaries, said.color_trc
+            if decoder.codec.name == "libvpx":
+                picture.color_range, picture.colorspace = said.color_range, said.colorspace
+    return pictures
+
+
 def can_be_transparent(path: str | os.PathLike[str], stream: VideoStream) -> bool:
     """Whether a video whose format has alpha makes use of it. GIF is always decoded with alpha, so all its pictures
     are looked at; of palettes, only those of still-picture codecs have colours that are transparent."""
@@ -321,8 +334,8 @@ def _pictures(
         for packet in itertools.islice(container.demux(stream), packets):
             with contextlib.suppress(av.error.FFmpegError):
                 if packet.size:  # an empty one would be taken for the end
-                    yield from decoder.decode(packet)
-        yield from decoder.decode(None)
+                    yield from decode(decoder, stream, packet)
+        yield from decode(decoder, stream, None)
 
 
 def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
@@ -401,16 +414,22 @@ def _duration(stream: VideoStream) -> int | None:
 def _chroma_location(stream: VideoStream, pix_fmt: str | None) -> int:
     """Where chroma lies (AVCHROMA_LOC_*): as the stream declares it, else its codec's default; 0 unless subsampled.
 
-    PyAV does not expose the declaration, but Matroska's header spells it out: one is written to memory and read.
+    PyAV does not expose the declaration, but Matroska's header spells it out: one is written to memory and read. It
+    takes no uncompressed video; that of YUV4MPEG files has a header of its own.
     """
     layout = layout_for(pix_fmt) if pix_fmt else Layout(None, 8)
     if layout.chroma in (None, (0, 0)):
         return 0
+    y4m = stream.container.format.name == "yuv4mpegpipe"
     header = io.BytesIO()
-    with contextlib.suppress(av.error.FFmpegError, ValueError), av.open(header, "w", format="matroska") as container:
+    form = "yuv4mpegpipe" if y4m else "matroska"
+    with contextlib.suppress(av.error.FFmpegError, ValueError), av.open(header, "w", format=form) as container:
         container.add_stream_from_template(stream, opaque=True)
         container.start_encoding()
+    if y4m:
+        siting = re.search(rb" C420(jpeg|mpeg2|paldv) ", header.getvalue())
+        return {b"jpeg": _CENTRE, b"paldv": _TOP_LEFT}.get(siting[1], _LEFT) if siting else _LEFT
     siting = re.search(rb"\x55\xb7\x81([\x01\x02])\x55\xb8\x81([\x01\x02])", header.getvalue(), re.DOTALL)
     if siting is not None:
-        return {b"\1\2": 1, b"\2\2": 2, b"\1\1": 3, b"\2\1": 4}[siting[1] + siting[2]]
+        return {b"\1\2": _LEFT, b"\2\2": _CENTRE, b"\1\1": _TOP_LEFT, b"\2\1": 4}[siting[1] + siting[2]]
     return _CENTRE if stream.codec_context.codec.canonical_name in _CENTRED_CHROMA else _LEFT

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from vsr.frame import Mastering, VideoInfo
 from vsr.media.copy import Track, disposition_names, kind_of, stream_tags
 from vsr.media.encode import Written
-from vsr.media.probe import color_names, decoder_of, open_input, video_info
+from vsr.media.probe import color_names, decode, decoder_of, open_input, video_info
 
 _PCM_S = Fraction(1, 5)  # the longest piece into which a container cuts PCM
 _KINDS = ("video", "audio", "subtitle", "attachment", "cover")
@@ -80,9 +80,9 @@ def verify(
             if stamp is not None:
                 stream.pts.append(stamp)
             if packet.stream is main and picture is None:
-                picture = next(iter(decoder.decode(packet)), None)
+                picture = next(iter(decode(decoder, main, packet)), None)
         if picture is None:
-            picture = next(iter(decoder.decode(None)), None)
+            picture = next(iter(decode(decoder, main, None)), None)
         result = video_info(main, picture)
         video = found.pop(main.index)
     return [
