@@ -27,6 +27,7 @@ from vsr.media.pixels import FULL_RANGE, Layout, alpha_of, has_alpha, layout_for
 
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
+_UNSPECIFIED, _VP8_SPACE = 2, 5  # AVCOL_SPC_*: VP8 knows BT.601 only
 _LEFT, _CENTRE, _TOP_LEFT = 1, 2, 3  # AVCHROMA_LOC_*
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as terminals where their names say .txt
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
@@ -305,7 +306,8 @@ def decode(decoder: VideoCodecContext, stream: VideoStream, packet: av.Packet | 
         for picture in pictures:
             picture.color_primaries, picture.color_trc = said.color_primaries, said.color_trc
             if decoder.codec.name == "libvpx":
-                picture.color_range, picture.colorspace = said.color_range, said.colorspace
+                space = _VP8_SPACE if said.colorspace == _UNSPECIFIED else said.colorspace
+                picture.color_range, picture.colorspace = said.color_range, space
     return pictures
 
 
