@@ -225,7 +225,8 @@ def _pyav_frame(facts: Facts, frame: av.VideoFrame, main: Any) -> None:
     transparent = main.metadata.get("alpha_mode") == "1"  # libvpx does not tell the tags
     said = main.codec_context if transparent else frame
     facts.range = _RANGES.get(int(said.color_range))
-    tags = (int(v) for v in (said.colorspace, said.color_primaries, said.color_trc))
+    space = 5 if transparent and facts.codec == "vp8" and said.colorspace == 2 else said.colorspace  # its only one
+    tags = (int(v) for v in (space, said.color_primaries, said.color_trc))
     facts.space, facts.primaries, facts.transfer = (None if v in (2, 3) else v for v in tags)
     try:
         side: Any = frame.side_data
