@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -119,17 +118,7 @@ def made(tmp_path: Path) -> Path:
     return folder
 
 
-UNFINISHED = {
-    "b-frames.avi": "AVI has no timestamps, and the first frames of a decoder with a delay have none",
-}  # fmt: skip
-
-
-def maybe(names: Iterable[str]) -> list[Any]:
-    return [pytest.param(n, marks=pytest.mark.xfail(strict=False, reason=UNFINISHED[n])) if n in UNFINISHED else n
-            for n in names]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", maybe(MADE))
+@pytest.mark.parametrize("name", MADE)
 def test_a_clip_with(name: str, clip: Clip, made: Path) -> None:
     held(examine(clip(name, **MADE[name]), made))
 
@@ -151,6 +140,43 @@ def test_transparency(name: str, codec: str, pix_fmt: str, tmp_path: Path, made:
             container.mux(video.encode(frame.reformat(format=pix_fmt)))
         container.mux(video.encode(None))
     held(examine(path, made))
+
+
+def test_an_avi_whose_first_picture_is_broken(clip: Clip, made: Path) -> None:
+    """Then the first frame is later than 0, which AVI cannot say."""
+    path = clip("a.avi", **MADE["mjpeg.avi"])
+    data = bytearray(path.read_bytes())
+    start = data.index(b"\xff\xd8")
+    data[start : start + 600] = bytes(600)
+    path.write_bytes(data)
+    outcome = upscale(path, made)
+    assert outcome.status == 0 and [file.name for file in outcome.files] == ["a_x2.mkv"]
+    assert by_pyav(outcome.files[0]).times == [Fraction(n, 25) for n in range(1, 12)]
+    assert {"container", "damaged"} <= {code for code, _ in outcome.warnings}
+
+
+AVI_TIMES: list[tuple[str, dict[str, Any], list[int] | str]] = [  # what becomes of frames' times with -o a.avi
+    ("gaps.mkv", {**MS, "pts": [0, 40, 80, 200, 240, 280, 320, 360]}, [0, 1, 2, 5, 6, 7, 8, 9]),
+    ("rounded.mkv", {**MS, "pts": [7, 40, 87, 113, 160, 200]}, [0, 1, 2, 3, 4, 5]),
+    ("dense.mkv", {**MS, "pts": [0, 33, 40, 200]}, "at one rate"),
+    ("late.mkv", {**MS, "pts": range(1000, 1480, 40)}, "the first one is at 1.000 s"),
+    ("turned.mp4", {"rotation": 90}, "turned"),
+]
+
+
+@pytest.mark.parametrize(("name", "how", "expected"), AVI_TIMES, ids=[name for name, _, _ in AVI_TIMES])
+def test_avi_that_is_asked_for_counts_frames(
+    name: str, how: dict[str, Any], expected: list[int] | str, clip: Clip, made: Path
+) -> None:
+    target = made / "a.avi"
+    outcome = upscale(clip(name, **how), made, ["--model", "bicubic", "--preset", "ultrafast", "-o", str(target)])
+    if isinstance(expected, str):
+        assert outcome.status == 4 and not outcome.files and expected in str(outcome) and ".mkv" in str(outcome)
+        return
+    assert outcome.status == 0 and ("times" in {code for code, _ in outcome.warnings}) == (name == "rounded.mkv")
+    with av.open(str(target)) as container:
+        container.flags &= ~1  # AVFMT_FLAG_GENPTS
+        assert [packet.dts for packet in container.demux(video=0) if packet.size] == expected
 
 
 @pytest.mark.parametrize("scale", [3, 4])

@@ -290,7 +290,8 @@ def test_a_stage_counts_its_work_and_not_its_waiting(clip: Clip) -> None:
         ("dir.ext/a.mp4", {}, {}, "a_x2.mp4"),
         ("a.MOV", {}, {"scale": 3}, "a_x3.MOV"),
         ("a.b.mkv", {}, {}, "a.b_x2.mkv"),
-        ("a.avi", {"time_base": Fraction(1, 25), "pts": range(9)}, {"scale": 4}, "a_x4.avi"),
+        ("a.avi", {"codec": "mpeg4", "time_base": Fraction(1, 25), "pts": range(9)}, {"scale": 4}, "a_x4.avi"),
+        ("a.avi", {"time_base": Fraction(1, 25), "pts": range(9)}, {}, "a_x2.mkv"),  # with B-frames: it starts later
         ("a.webm", {"codec": "libvpx-vp9"}, {}, "a_x2.mkv"),
         ("a.webm", {"codec": "libvpx-vp9"}, {"codec": "vp9"}, "a_x2.webm"),
         ("a.mp4", {}, {"codec": "prores", "preset": None}, "a_x2.mkv"),

@@ -83,10 +83,10 @@ class VideoInfo:
     """What is known of a video stream before its first frame is decoded.
 
     ``pix_fmt`` is FFmpeg's name of the decoded format; ``frames`` is the container's count and None where it has none
-    (never trusted for anything but an estimate); ``rate`` is the average rate, for estimates and encoders' rate
-    control only; ``start`` and ``duration`` count ``time_base`` units; ``rotation_degrees`` is counter-clockwise, as
-    FFmpeg's display matrix says it; ``alpha`` is whether anything in it is transparent; ``light`` is (MaxCLL, MaxFALL)
-    in cd/m².
+    (never trusted for anything but an estimate); ``rate`` is the average rate, for estimates and encoders' rate control
+    only; ``start`` (of the first picture) and ``duration`` count ``time_base`` units; ``rotation_degrees`` is
+    counter-clockwise, as FFmpeg's display matrix says it; ``alpha`` is whether anything in it is transparent; ``light``
+    is (MaxCLL, MaxFALL) in cd/m².
     """
 
     index: int

@@ -195,13 +195,22 @@ def plan(job: Job, source: Decoder) -> Plan:
         container = CONTAINERS.get(suffix.lower(), "")
         if not container or not fits(settings.encoder(), container):
             suffix, container = ".mkv", "matroska"
-        elif kept := only_in_matroska(container, source):
-            what = ", ".join(map(describe, kept))
+        elif kept := [*map(describe, only_in_matroska(container, source)), *_not_in_avi(container, source)]:
+            what = ", ".join(kept)
             warnings.append(("container", f"{job.input}: {suffix} cannot hold {what}; written as Matroska"))
             suffix, container = ".mkv", "matroska"
         target = _beside(job, resolution, suffix)
     settings.check(container)
     return Plan(target, container, settings, resolution, tuple(warnings))
+
+
+def _not_in_avi(container: str, source: Decoder) -> list[str]:
+    """In words, what of ``source`` is not as AVI has it, which counts frames from 0 on; where that is the container."""
+    if container != "avi":
+        return []
+    if source.container.format.name != "avi":
+        return ["frames at times of their own"]
+    return ["a first frame later than 0"] if source.info.start else []
 
 
 class Control:

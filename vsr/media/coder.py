@@ -149,8 +149,8 @@ class Coder:
         stream = container.add_stream(self.encoder.name, rate=rate or Fraction(25))
         context = stream.codec_context
         if self.container == "avi":
-            # AVI counts frames: one tick each, and no B-frames.
-            time_base = 1 / rate if rate else time_base
+            # AVI counts frames, at the rate: one tick each, and no B-frames.
+            time_base = 1 / (rate or Fraction(25))
             context.max_b_frames = 0
         stream.time_base = time_base
         if self.encoder.canonical_name == "hevc" and self.container in ("mp4", "mov"):
@@ -179,7 +179,7 @@ class Coder:
         None ends them."""
         if frame is not None:
             self._frames += 1
-            if frame.duration and frame.pts is not None and self.container != "avi":
+            if frame.duration and frame.pts is not None:
                 self._durations[frame.pts] = frame.duration
         packets: list[av.Packet] = encoder.encode(None if frame is None else self.picture(frame))
         for packet in packets:

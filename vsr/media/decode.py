@@ -112,6 +112,8 @@ class Decoder:
             self._pending: deque[av.Packet | av.VideoFrame] = deque()
             picture = self._first_picture()
             self.info: VideoInfo = video_info(video, picture)
+            stamps = (stamp for stamp in (picture.pts, picture.dts, self.info.start) if stamp is not None)
+            self.info = replace(self.info, start=next(stamps, None))
             if self.info.alpha and not can_be_transparent(self.path, video):
                 self.info = replace(self.info, alpha=False)
             if self.container.format.name == "avi":

@@ -69,13 +69,22 @@ class Encoder:
         target: Path | None = None,
     ) -> None:
         info = replace(source.info, sample_aspect=resolution.sample_aspect)
+        self._tick: Fraction | None = None  # of AVI, which counts frames
+        self._last_tick = -1
+        if container == "avi":
+            counted = source.container.format.name == "avi"
+            rate = 1 / info.time_base if counted else source.stream.guessed_rate or info.rate or Fraction(25)
+            info, self._tick = replace(info, rate=rate), 1 / rate
         width, height = resolution.width, resolution.height
         self.target = target or path
+        if container == "avi" and source.display_matrix is not None:
+            raise OutputError(f"{self.target}: avi cannot say that a picture is turned; use .mkv")
         self.warnings: deque[tuple[str, str]] = deque()
         self._coder = Coder(info, source.layout, settings, width, height, container)
         self.warnings.extend(self._coder.warnings)
         self.written = Written(width, height, info.time_base, self._coder.promised, container)
         self._captions_lost = False
+        self._moved = False  # whether it was told that AVI moves frames
 
         options = {"avoid_negative_ts": "disabled"}
         if container in ("mp4", "mov"):
@@ -142,11 +151,29 @@ class Encoder:
                     self._captions_lost = True
                     lost = f"{self._coder.settings.codec} cannot carry the closed captions; they are dropped"
                     self.warnings.append(("captions", lost))
-                self._container.mux(self._coder.encode(self._stream, item))
                 assert item.pts is not None  # a decoder always gives one
+                self._container.mux(self._coder.encode(self._stream, self._on_a_tick(item) if self._tick else item))
                 self.written.pts.append(item.pts)
             else:
                 self._copies.write(item)
+
+    def _on_a_tick(self, frame: Frame) -> Frame:
+        """``frame`` at the nearest moment that AVI has; ticks without a frame are written as empty ones."""
+        assert self._tick is not None and frame.pts is not None
+        time = frame.pts * frame.time_base
+        tick = round(time / self._tick)
+        first = self._last_tick < 0
+        if tick != 0 if first else tick <= self._last_tick:
+            what = f"avi counts frames from 0 on at one rate, here {float(1 / self._tick):.3f} a second"
+            which = "the first one" if first else "one"
+            raise OutputError(f"{self.target}: {what}, and {which} is at {float(time):.3f} s; use .mkv")
+        off = abs(time - tick * self._tick)
+        if off > frame.time_base and not self._moved:
+            self._moved = True
+            rounded = f"avi counts frames at {float(1 / self._tick):.3f} a second: their times are rounded to that"
+            self.warnings.append(("times", f"{self.target}: {rounded}; .mkv keeps them"))
+        self._last_tick = tick
+        return replace(frame, pts=tick, time_base=self._tick, duration=None)
 
     def finish(self) -> None:
         """Drain the encoder and complete the file."""
@@ -159,6 +186,8 @@ class Encoder:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except OutputError:
+            raise
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(f"{self.target} cannot be written: {reason}") from error
