@@ -28,14 +28,16 @@ from vsr.size import Resolution
 CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 
 
-def remux(path: Path, *targets: Path, cut: Cut | None = None) -> tuple[list[list[Check]], list[tuple[str, str]]]:
+def remux(
+    path: Path, *targets: Path, cut: Cut | None = None, preset: str = "ultrafast"
+) -> tuple[list[list[Check]], list[tuple[str, str]]]:
     """``path`` decoded once and written to every target, not upscaled: the failed checks, and the warnings."""
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(Decoder(path, cut))
         size = source.info.width, source.info.height
         outputs = []
         for target in targets:
-            settings = EncoderSettings("vp9" if target.suffix == ".webm" else "h264", preset="ultrafast")
+            settings = EncoderSettings("vp9" if target.suffix == ".webm" else "h264", preset=preset)
             resolution = Resolution(2, *size, None)
             encoder = Encoder(target, CONTAINERS[target.suffix], source, resolution, settings)
             outputs.append(stack.enter_context(encoder))
@@ -348,3 +350,52 @@ def test_sound_that_does_not_fit_is_encoded_again(
     assert abs(len(wanted) - len(got)) < 4096 and length > 48000
     error = np.abs(wanted[2048:length] - got[2048:length]).max()
     assert error < (0.1 if made == "opus" else 2e-4)
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_a_packet_that_the_muxer_refuses_is_left_out(clip: Clip, tmp_path: Path, name: str) -> None:
+    path, target = clip("a.ts", pts=range(0, 50 * 512, 512), audio=1), tmp_path / name
+    data = bytearray(path.read_bytes())
+    header = [match.start() for match in re.finditer(b"\xff\xf1", data)][4]  # of ADTS
+    data[header + 2 : header + 6] = bytes(4)
+    path.write_bytes(data)
+    failed, warnings = remux(path, target)
+    assert not failed[0]
+    assert [(code, message.split(": ")[1]) for code, message in warnings] == [
+        ("damaged", "audio stream #1 (aac) is damaged at 0.144 s; packets that cannot be copied are left out")
+    ]
+    (before,), (after,) = packets(path, "audio"), packets(target, "audio")
+    assert len(before) - 3 <= len(after) < len(before)
+
+
+def test_sound_of_which_a_container_can_make_nothing_is_left_out(clip: Clip, tmp_path: Path) -> None:
+    """MPEG-4 describes AC-3 by its packets, and FFmpeg fails to only when the file is complete."""
+    path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(0, 480, 40), audio=1, audio_codec="ac3")
+    path.write_bytes(path.read_bytes().replace(b"\x0b\x77", bytes(2)))
+    targets = [tmp_path / "b.mp4", tmp_path / "b.mkv"]
+    failed, warnings = remux(path, *targets)
+    assert not any(failed)
+    assert [code for code, _ in warnings] == ["damaged", "dropped_stream"]
+    assert "audio stream #1 (ac3) is left out" in warnings[1][1]
+    assert packets(targets[1], "audio") and not packets(targets[0], "audio")
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_an_empty_stream_is_told_where_it_is_left_out(data: Path, tmp_path: Path, name: str) -> None:
+    failed, warnings = remux(data / "video/androidx-media/sample_empty_track.mp4", tmp_path / name)
+    assert not failed[0]
+    said = [("dropped_stream", "video stream #1 (h264) is left out: it has no packets")]
+    assert [(code, message.split(": ", 1)[1]) for code, message in warnings] == (said if name == "b.mp4" else [])
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+def test_sound_that_nobody_hears_has_no_offset(clip: Clip, tmp_path: Path, name: str) -> None:
+    """A file that breaks off after the packet that its edit list leaves out."""
+    path = clip("a.mp4", audio=1, options={"bf": "2", "preset": "medium"}, muxer_options={"movflags": "faststart"})
+    with av.open(str(path)) as container:
+        end = next(p.pos for p in container.demux(audio=0) if not p.is_discard)
+    path.write_bytes(path.read_bytes()[:end])
+    with av.open(str(path)) as container:
+        assert [p.is_discard for p in container.demux(audio=0) if p.size] == [True]
+    failed, _ = remux(path, tmp_path / name, preset="medium")
+    assert not failed[0]

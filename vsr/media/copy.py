@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -41,7 +43,8 @@ class Track:
     """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units.
 
     ``index`` is the stream's own in the finished file, None for a cover (they come after all others); ``labels`` are
-    what the container says of it.
+    what the container says of it. ``shown`` says whether there is more than packets that no player shows, as a start
+    that an edit list leaves out.
     """
 
     index: int | None
@@ -52,16 +55,20 @@ class Track:
     first: int | None = None
     last: int = 0
     last_dts: int | None = None
+    shown: bool = False
     labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Output:
-    """Where the packets of a stream go, and what makes others of them on the way."""
+    """Where the packets of ``source`` go, and what makes others of them on the way or tries them first."""
 
+    source: Stream
     stream: Stream
     track: Track
     convert: TextConverter | SoundConverter | None = None
+    rehearsal: _Rehearsal | None = None
+    damaged: bool = False
 
 
 class Copies:
@@ -109,7 +116,8 @@ class Copies:
         if stream.type != "attachment":
             unit = stream.time_base or Fraction(1, av.time_base)
             track = Track(track_index(self._container), kind_of(stream), unit, labels=labels(self._container, out))
-            self._outputs[stream.index] = _Output(out, track, convert)
+            rehearsal = None if convert else _Rehearsal(self._container.format.name, stream)
+            self._outputs[stream.index] = _Output(stream, out, track, convert, rehearsal)
             self.tracks.append(track)
             self._source.copied.add(stream)
 
@@ -137,12 +145,8 @@ class Copies:
             for made in output.convert(packet):
                 self._mux(output, made)
             return
-        # Muxing changes these, and other outputs of the same source get the packet too.
-        before = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
-        try:
+        with _unchanged(packet):  # other outputs of the same source get it too
             self._mux(output, packet)
-        finally:
-            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = before
 
     def finish(self) -> None:
         """Write what is held back, when the source has ended."""
@@ -150,6 +154,16 @@ class Copies:
             if output.convert is not None:
                 for made in output.convert.flush():
                     self._mux(output, made)
+            if omits(self._container.format.name, output.track) or (output.damaged and not output.track.packets):
+                why = "none of its packets can be copied" if output.damaged else "it has no packets"
+                said = f"{self._source.path}: {describe(output.source)} is left out: {why}"
+                self.warnings.append(("dropped_stream", said))
+
+    def close(self) -> None:
+        """Close what is open beside the container."""
+        for output in self._outputs.values():
+            if output.rehearsal is not None:
+                output.rehearsal.close()
 
     def _mux(self, output: _Output, packet: av.Packet) -> None:
         track = output.track
@@ -161,6 +175,14 @@ class Copies:
             packet.dts = track.last_dts + step
         if packet.pts is None or packet.pts < packet.dts:
             packet.pts = packet.dts
+        if output.rehearsal is not None and not output.rehearsal.takes(packet):
+            if not output.damaged:
+                output.damaged = True
+                at = f"{float(packet.pts * packet.time_base):.3f} s"
+                said = f"{describe(output.source)} is damaged at {at}; packets that cannot be copied are left out"
+                self.warnings.append(("damaged", f"{self._source.path}: {said}"))
+            return
+        track.shown |= not packet.is_discard
         track.time_base = packet.time_base
         track.packets += 1
         track.bytes += packet.size
@@ -169,6 +191,65 @@ class Copies:
         track.last_dts = packet.dts
         packet.stream = output.stream
         self._container.mux(packet)
+
+
+class _Rehearsal:
+    """Writes the packets of ``stream`` to nowhere, as ``container`` (FFmpeg's name of the muxer), before they go into
+    the file: there, one that is refused would be the end, and queues hide which one it is."""
+
+    def __init__(self, container: str, stream: Stream) -> None:
+        self._container, self._stream = container, stream
+        self._muxer: OutputContainer | None = None
+
+    def takes(self, packet: av.Packet) -> bool:
+        """Whether the muxer takes ``packet``, which is unchanged afterwards."""
+        with _unchanged(packet):
+            try:
+                if self._muxer is None:
+                    if not self._is_read_again(packet):
+                        return False
+                    self._muxer = self._open(os.devnull)
+                self._mux(self._muxer, packet)
+            except (av.error.FFmpegError, ValueError):
+                return False
+        return True
+
+    def _is_read_again(self, packet: av.Packet) -> bool:
+        """A codec's header may turn out to be bad only when a file is complete, or read."""
+        written = io.BytesIO()
+        with self._open(written) as muxer:
+            self._mux(muxer, packet)
+        with av.open(io.BytesIO(written.getvalue()), "r") as made:
+            return any(read.size for read in made.demux())
+
+    def close(self) -> None:
+        if self._muxer is not None:
+            with contextlib.suppress(av.error.FFmpegError, ValueError):
+                self._muxer.close()
+
+    def _open(self, file: Any) -> OutputContainer:
+        muxer = av.open(file, "w", format=self._container, container_options={"avoid_negative_ts": "disabled"})
+        muxer.add_stream_from_template(self._stream, opaque=True)
+        return muxer
+
+    def _mux(self, muxer: OutputContainer, packet: av.Packet) -> None:
+        packet.stream = muxer.streams[0]
+        muxer.mux(packet)
+
+
+@contextlib.contextmanager
+def _unchanged(packet: av.Packet) -> Iterator[None]:
+    """Muxing changes these; afterwards they are what they were."""
+    before = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
+    try:
+        yield
+    finally:
+        packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = before
+
+
+def omits(container: str, track: Track) -> bool:
+    """Whether ``container`` leaves ``track`` out: MPEG-4 does so without a packet, but for subtitles."""
+    return container in ("mp4", "mov") and not track.packets and track.type != "subtitle"
 
 
 def unheld(container: str, source: Decoder) -> list[Stream]:

@@ -142,6 +142,7 @@ class Encoder:
         # Closing writes a trailer, which is of no use after a failure and may fail for the same reason.
         with contextlib.suppress(av.error.FFmpegError, OSError):
             self._container.close()
+        self._copies.close()
 
     def write(self, item: Frame | av.Packet) -> None:
         """Encode a frame, or copy a packet that the source gave."""

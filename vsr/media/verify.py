@@ -16,7 +16,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vsr.frame import Mastering, VideoInfo
-from vsr.media.copy import Track, disposition_names, kind_of, stream_tags
+from vsr.media.copy import Track, disposition_names, kind_of, omits, stream_tags
 from vsr.media.encode import Written
 from vsr.media.probe import color_names, decode, decoder_of, open_input, video_info
 
@@ -100,9 +100,7 @@ def verify(
 
 
 def _omitted(written: Written) -> list[Track]:
-    """MPEG-4 leaves out tracks without a packet, but for subtitles."""
-    empty = [track for track in written.tracks if not track.packets and track.type != "subtitle"]
-    return empty if written.container in ("mp4", "mov") else []
+    return [track for track in written.tracks if omits(written.container, track)]
 
 
 def _place(written: Written, index: int) -> int:
@@ -133,7 +131,7 @@ def _duration(written: Written, found: list[_Found]) -> Check:
     """From the first frame or sound to the beginning of the last one, in seconds."""
     wanted = [(written.pts[0] * written.time_base, written.pts[-1] * written.time_base)]
     for track in written.tracks:
-        if track.type in ("video", "audio") and track.first is not None:
+        if track.type in ("video", "audio") and track.first is not None and track.shown:
             wanted.append((track.first * track.time_base, track.last * track.time_base))
     sounding = [f for f in found if f.type in ("video", "audio") and f.pts]
     read = [(min(f.pts) * f.time_base, max(f.pts) * f.time_base) for f in sounding] or [(Fraction(0), Fraction(0))]
@@ -181,7 +179,8 @@ def _tracks(written: Written, video: _Found, others: dict[int, _Found]) -> list[
         whole |= track.type == "subtitle" and match.packets > track.packets
         checks.append(Check(name, whole, f"{track.packets} packets", f"{match.packets} packets"))
         checks += _told(name, track.labels, match.labels)
-        if track.type == "audio" and track.first is not None and match.pts and written.pts and video.pts:
+        heard = track.type == "audio" and track.shown
+        if heard and track.first is not None and match.pts and written.pts and video.pts:
             checks.append(_offset(name, written, track, video, match))
     return checks
 
