@@ -105,6 +105,9 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["upscale"], 2, "required"),
     (["upscale", "{clip}", "--frobnicate"], 2, "--frobnicate"),
     (["upscale", "{clip}", "-s", "5"], 2, "5"),
+    (["upscale", ""], 2, "no name"),
+    (["upscale", "https://example.org/a.mp4"], 2, "download"),
+    (["probe", "{clip}", "more"], 2, "more"),
     (["upscale", "{clip}", "-s", "two"], 2, "two"),
     (["upscale", "{clip}", "-s", "2,2"], 2, "2,2"),
     (["upscale", "{clip}", "-s", "2,7"], 2, "7"),
@@ -253,6 +256,29 @@ def test_options_of_videos_do_not_concern_the_pictures_of_a_folder(tmp_path: Pat
     assert main(["upscale", str(tmp_path), "--codec", "hevc", "--preset", "ultrafast", "--model", "bicubic"]) == 0
     assert {path.name for path in tmp_path.glob("*_x2*")} == {"a_x2.mp4", "b_x2.png"}
     assert main(["upscale", str(tmp_path / "b.png"), "--codec", "hevc", "--overwrite"]) == 2
+
+
+def test_inputs_may_stand_behind_options(tmp_path: Path, clip: Clip) -> None:
+    names = [str(clip(name)) for name in ("a.mp4", "b.mp4")]
+    assert main(["upscale", names[0], "--model", "bicubic", names[1]]) == 0
+    assert len(list(tmp_path.glob("*_x2.mp4"))) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names with control characters")
+def test_a_name_does_not_speak_to_the_terminal(tmp_path: Path, clip: Clip, capfd: pytest.CaptureFixture[str]) -> None:
+    path = clip("a.mp4").rename(tmp_path / "a\x1b[31mred\nline.mp4")
+    assert main(["upscale", str(path), "--model", "bicubic"]) == 0
+    assert main(["upscale", str(path), "--model", "bicubic"]) == 4
+    out, err = capfd.readouterr()
+    assert "\x1b" not in out + err and "\\x1b[31mred" in out and len(err.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closed file descriptors")
+def test_closed_streams_are_no_trouble(tmp_path: Path, clip: Clip) -> None:
+    command = [sys.executable, "-m", "vsr", "upscale", str(clip("a.mp4")), "--model", "bicubic"]
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+    assert subprocess.run(closed).returncode == 0
+    assert pictures(tmp_path / "a_x2.mp4")[0][1].shape == (64, 96)
 
 
 def test_long_names_are_as_good_as_short_ones(tmp_path: Path, clip: Clip) -> None:

@@ -54,7 +54,7 @@ def parser() -> Parser:
         return sub
 
     sub = command("upscale", run_upscale, "upscale videos and pictures")
-    sub.add_argument("inputs", nargs="+", type=Path, metavar="INPUT",
+    sub.add_argument("inputs", nargs="+", type=file_name, metavar="INPUT",
                      help="videos, pictures, image sequences (frame_%%04d.png), or folders of files")
     sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
     size = sub.add_mutually_exclusive_group()
@@ -87,7 +87,7 @@ def parser() -> Parser:
     sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
 
     sub = command("probe", run_probe, "say what a file contains")
-    sub.add_argument("file", type=Path, metavar="FILE")
+    sub.add_argument("file", type=file_name, metavar="FILE")
     sub.add_argument("--json", action="store_true")
 
     sub = command("models", run_models, "list the models and their scores")
@@ -125,6 +125,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return number
+
+
+def file_name(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an input has no name; name a file")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is an address, and inputs are files; download it first")
+    return Path(text)
 
 
 def scales(text: str) -> tuple[int, ...]:
@@ -423,8 +431,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: the next file would have its number, and get others' messages
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115
     try:
-        args = parser().parse_args(arguments)
+        args, more = parser().parse_known_args(arguments)
+        if more and (args.command != "upscale" or any(text.startswith("-") for text in more)):
+            raise UsageError(f"unrecognized arguments: {' '.join(more)} (see 'vsr {args.command} --help')")
+        if more:  # inputs behind options, which argparse does not add to those before
+            args.inputs += map(Path, more)
         return args.run(args)
     except VsrError as error:
         if debug:

@@ -24,9 +24,14 @@ def display(asked: str) -> Silent:
 def say(line: str) -> None:
     """A line on stdout. A reader that went away, or a full disk behind stdout, does not stop the work."""
     try:
-        print(line, flush=True)
+        print(printable(line), flush=True)
     except OSError:
         mute(sys.stdout)
+
+
+def printable(line: str) -> str:
+    """``line`` without what a terminal would obey, as a file's name may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def mute(stream: TextIO) -> None:
@@ -139,7 +144,7 @@ class Bar(Plain):
 def tell(line: str) -> None:
     """A line on stderr, as ``say``."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
     except OSError:
         mute(sys.stderr)
 
