@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from conftest import Clip
 
-from vsr.errors import UsageError
+from vsr.errors import OutputError, UsageError
 from vsr.frame import Color, Frame, Mastering, VideoInfo
 from vsr.media.codecs import CONTAINERS, EncoderSettings, choose_codec, choose_format, fits
 from vsr.media.coder import Coder, trial
+from vsr.media.copy import Copies
 from vsr.media.decode import Decoder
-from vsr.media.encode import Written
+from vsr.media.encode import Encoder, Written
 from vsr.media.pixels import Layout, views
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
@@ -455,3 +456,27 @@ def test_a_trial_encodes_as_the_job_would(clip: Clip, tmp_path: Path, codec: str
             stream = coder.add_stream(output)
             sizes = [packet.size for item in (*frames, None) for packet in coder.encode(stream, item)]
     assert (key, others) == (sizes[0], sum(sizes[1:]))
+
+
+def test_an_encoder_that_fails_in_the_trial_is_an_output_error(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise av.error.ExternalError(1, "no session left")
+
+    with Decoder(clip("a.mp4")) as source:
+        monkeypatch.setattr(Coder, "open", fail)
+        with pytest.raises(OutputError, match=r"h264 cannot encode pictures of 96x64 .*: no session left"):
+            trial([frame(source.layout)], source, settings("h264"), Resolution(2, 96, 64, None))
+
+
+def test_a_container_that_takes_no_stream_is_an_output_error(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise av.error.ArgumentError(22, "no such stream")
+
+    monkeypatch.setattr(Copies, "add", fail)
+    with (
+        Decoder(clip("a.mp4", audio=1)) as source,
+        pytest.raises(OutputError, match=r"b\.mkv cannot be written: no such stream"),
+    ):
+        Encoder(tmp_path / "b.mkv", "matroska", source, Resolution(2, 96, 64, None), settings("h264"))

@@ -13,6 +13,7 @@ import pytest
 from av.filter import Graph
 from conftest import Clip, Nearest, paint
 
+import vsr.media.decode
 from vsr.errors import InputError, UsageError
 from vsr.frame import Color, Frame
 from vsr.media.decode import Decoder
@@ -540,3 +541,42 @@ def test_hdr_metadata_that_makes_no_sense_is_left_out(data: Path) -> None:
     assert info["content_light_level"] == {"max_cll": 1000, "max_fall": 200}
     assert info["mastering_display"]["white_point"] == ["3127/10000", "329/1000"]
     assert info["mastering_display"]["luminance"] is None  # a greatest of 0.1 cd/m² in the stream
+
+
+# ---- what cannot be decoded --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pix_fmt", ["rgb4", "gray32le", "rgbaf32le", "x2rgb10be", "yaf32le"])
+def test_a_format_that_cannot_be_converted_is_named(
+    pix_fmt: str, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=f"pixel format {pix_fmt} cannot be converted"):
+        Planar(layout_for(pix_fmt))(av.VideoFrame(16, 16, pix_fmt))
+    path = clip("a.mp4")
+    monkeypatch.setattr(Decoder, "_decode", lambda *_: [av.VideoFrame(16, 16, pix_fmt)])
+    with pytest.raises(InputError, match=f"^{path}: .* {pix_fmt} cannot be converted"):
+        Decoder(path)
+
+
+def test_a_hopeless_file_is_given_up_early(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(0, 28000, 40), codec="mjpeg", pix_fmt="yuvj420p")
+    tried: list[av.Packet | None] = []
+
+    def fail(decoder: Any, stream: Any, packet: av.Packet | None) -> list[av.VideoFrame]:
+        tried.append(packet)
+        raise av.error.InvalidDataError(1, "broken")
+
+    monkeypatch.setattr(vsr.media.decode, "decode", fail)
+    with pytest.raises(InputError, match="no picture that can be decoded"):
+        Decoder(path)
+    assert len(tried) == 500
+
+
+def test_a_file_of_which_no_picture_can_be_used_is_an_input_error(
+    clip: Clip, tmp_path: Path, nearest: type[Nearest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip("a.mkv")
+    monkeypatch.setattr(Decoder, "_plausible", lambda *_: False)
+    with pytest.raises(InputError, match="no picture that can be decoded"):
+        run(Job(path, tmp_path / "b.mkv", preset="ultrafast"), engines=nearest)
+    assert list(tmp_path.iterdir()) == [path]

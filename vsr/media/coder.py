@@ -15,6 +15,7 @@ import numpy as np
 from av.codec.context import CodecContext
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from vsr.errors import OutputError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings, choose_format, open_context, picture_options
 from vsr.media.decode import Decoder
@@ -292,13 +293,18 @@ def trial(
     frames: Sequence[Frame], source: Decoder, settings: EncoderSettings, resolution: Resolution
 ) -> tuple[float, int, int]:
     """Encode a few upscaled ``frames`` of ``source`` as a job would, into nothing: the seconds that it took, the bytes
-    of the first packet (a key frame), and those of all others together."""
+    of the first packet (a key frame), and those of all others together. Raises ``OutputError`` where the encoder takes
+    no such picture."""
     width, height = resolution.width, resolution.height
     coder = Coder(source.info, source.layout, settings, width, height, None)
     context: Any = CodecContext.create(coder.encoder)
     context.framerate = source.info.rate or Fraction(25)
     context.flags |= _GLOBAL_HEADER
-    coder.open(context, source.info.time_base, width, height)
-    begun = time.perf_counter()
-    sizes = [packet.size for frame in (*frames, None) for packet in coder.encode(context, frame)]
+    try:
+        coder.open(context, source.info.time_base, width, height)
+        begun = time.perf_counter()
+        sizes = [packet.size for frame in (*frames, None) for packet in coder.encode(context, frame)]
+    except av.error.FFmpegError as error:
+        picture = f"pictures of {width}x{height} ({coder.pix_fmt})"
+        raise OutputError(f"{source.path}: {settings.codec} cannot encode {picture}: {error.strerror}") from error
     return time.perf_counter() - begun, sum(sizes[:1]), sum(sizes[1:])

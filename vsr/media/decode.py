@@ -87,6 +87,7 @@ class Decoder:
         self.sounds: dict[Stream, SoundDecoder] = {}  # of streams that the outputs encode again
         self.warnings: deque[tuple[str, str]] = deque()
         self.damaged = 0
+        self._blind = True  # until there is a picture
         self.unshown = 0
         self._deinterlacer = Deinterlacer(deinterlace)
         self._shrink = VideoReformatter()
@@ -121,7 +122,10 @@ class Decoder:
             if self._sequence:
                 self.info = replace(self.info, frames=self._sequence.count)
             self.layout: Layout = replace(layout_for(picture.format.name), alpha=self.info.alpha)
-            converted = Planar(self.layout)(picture)
+            try:
+                converted = Planar(self.layout)(picture)
+            except ValueError as error:
+                raise InputError(f"{self.path}: {error}; convert it to another with ffmpeg -pix_fmt") from error
             if converted is not picture:
                 color = replace(self.info.color, range=int(converted.color_range), space=int(converted.colorspace))
                 self.info = replace(self.info, color=color)
@@ -181,6 +185,8 @@ class Decoder:
             yield from self._finished_items(item)
         for picture in self._deinterlacer.flush():
             yield self._frame(picture)
+        if self._last_pts is None:  # no picture could be used
+            raise self._nothing()
 
     def _finished_items(self, item: av.Packet | av.VideoFrame) -> Iterator[Frame | av.Packet]:
         if not isinstance(item, av.VideoFrame):
@@ -189,7 +195,7 @@ class Decoder:
             self._look_at(item)
             try:
                 planar = self._planar(item)
-            except av.error.FFmpegError:  # a format or colours that cannot be converted
+            except ValueError:  # a format that cannot be converted
                 self.damaged += 1
                 return
             for picture in self._deinterlacer(planar):
@@ -199,10 +205,12 @@ class Decoder:
         for item in self._items:
             self._pending.append(item)
             if isinstance(item, av.VideoFrame):
+                self._blind = False
                 return item
-            if self.damaged >= _HOPELESS:
-                break
-        raise InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
+        raise self._nothing()
+
+    def _nothing(self) -> InputError:
+        return InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
 
     def _decoded(self) -> Generator[av.Packet | av.VideoFrame]:
         packets = self._demuxed()
@@ -220,8 +228,10 @@ class Decoder:
             return decode(self._codec, self.stream, packet)
         except av.error.EOFError:
             return []
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
             self.damaged += 1
+            if self._blind and self.damaged >= _HOPELESS:
+                raise self._nothing() from error
             return []
 
     def _demuxed(self) -> Generator[av.Packet]:

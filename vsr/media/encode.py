@@ -14,7 +14,7 @@ from typing import Any
 
 import av
 
-from vsr.errors import OutputError
+from vsr.errors import OutputError, VsrError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings
 from vsr.media.coder import Coder
@@ -95,27 +95,32 @@ class Encoder:
                 options["write_tmcd"] = "0"
         if container in ("matroska", "webm"):
             options["default_mode"] = "passthrough"  # of the disposition: no track is made the default one
-        self._container = av.open(
-            f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
-        )
+        with self._errors():
+            self._container = av.open(
+                f"file:{path}", "w", format=container, container_options=options, metadata_errors="surrogateescape"
+            )
+            try:
+                self._fill(source)
+            except BaseException:
+                self._container.close()
+                raise
+
+    def _fill(self, source: Decoder) -> None:
+        """Give the empty container its streams, and all that belongs to the file as a whole."""
         self._copies = Copies(source, self._container, self.warnings)
         self.written.tracks, self.written.kinds = self._copies.tracks, self._copies.kinds
-        try:
-            for stream in source.container.streams:
-                if stream is source.stream:
-                    self._stream = self._add_video(source)
-                else:
-                    self._copies.add(stream)
-            self._container.metadata.update(content_tags(source.container.metadata))
-            chapters = source.chapters()
-            if chapters and container == "avi":
-                self.warnings.append(("dropped_chapters", f"{source.path}: avi holds no chapters; they are left out"))
+        for stream in source.container.streams:
+            if stream is source.stream:
+                self._stream = self._add_video(source)
             else:
-                self._container.set_chapters(chapters)
-                self.written.chapters = len(chapters)
-        except BaseException:
-            self._container.close()
-            raise
+                self._copies.add(stream)
+        self._container.metadata.update(content_tags(source.container.metadata))
+        chapters = source.chapters()
+        if chapters and self.written.container == "avi":
+            self.warnings.append(("dropped_chapters", f"{source.path}: avi holds no chapters; they are left out"))
+        else:
+            self._container.set_chapters(chapters)
+            self.written.chapters = len(chapters)
 
     def _add_video(self, source: Decoder) -> Any:
         """The stream for the upscaled frames, its encoder open, with all that the source says of its own."""
@@ -187,7 +192,7 @@ class Encoder:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except OutputError:
+        except VsrError:
             raise
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or error

@@ -20,6 +20,7 @@ _PLANAR = re.compile(r"(?:gray|yuv(?:j|(?P<alpha>a))?(?P<subsampling>\d{3})p)(?P
 # Packed formats with alpha: which of their components it is
 _PACKED_ALPHA = {"rgba": 3, "bgra": 3, "argb": 0, "abgr": 0, "rgba64": 3, "bgra64": 3, "ya8": 1, "ya16": 1}
 _PACKED_ALPHA |= {"vuya": 3, "ayuv": 0, "uyva": 3, "ayuv64": 0}
+_ABORTING = {"yaf32le", "yaf32be"}  # formats for which swscale ends the process
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 EXACT |= Interpolation.FULL_CHR_H_INP
 
@@ -124,7 +125,7 @@ class Planar:
     frames come in that range, and RGB in that matrix: for sources that change midway. Alpha is exact, opaque where
     there was none, and stays straight or premultiplied as it was: resizing it beside the picture asks for neither.
     One thread only: swscale's slices write past the ends of their rows, now and then after the next slice has been
-    written there.
+    written there. Raises ``ValueError`` for frames of a format that swscale does not read.
     """
 
     def __init__(self, layout: Layout, like: Color | None = None) -> None:
@@ -142,18 +143,24 @@ class Planar:
             target_range = ColorRange.JPEG if self._like.range == FULL_RANGE else ColorRange.MPEG
         if Layout.of(frame.format.name) == self.layout and target_range == source_range:
             return frame
-        # The range is stated on both sides, or swscale takes grey for full range and the rest for limited.
-        out = self._reformatter.reformat(
-            frame,
-            format=self.layout.pix_fmt,
-            # From YUV to YUV the matrix is of no effect, but swscale refuses those that damage makes up.
-            src_colorspace=None if rgb else Colorspace.ITU709,
-            dst_colorspace=_COLORSPACES.get(space, Colorspace.DEFAULT) if rgb else Colorspace.ITU709,
-            src_color_range=None if rgb else source_range,
-            dst_color_range=target_range,
-            interpolation=EXACT,
-            threads=1,
-        )
+        unread = ValueError(f"pictures in the pixel format {frame.format.name} cannot be converted")
+        if frame.format.name in _ABORTING:
+            raise unread
+        try:
+            # The range is stated on both sides, or swscale takes grey for full range and the rest for limited.
+            out = self._reformatter.reformat(
+                frame,
+                format=self.layout.pix_fmt,
+                # From YUV to YUV the matrix is of no effect, but swscale refuses those that damage makes up.
+                src_colorspace=None if rgb else Colorspace.ITU709,
+                dst_colorspace=_COLORSPACES.get(space, Colorspace.DEFAULT) if rgb else Colorspace.ITU709,
+                src_color_range=None if rgb else source_range,
+                dst_color_range=target_range,
+                interpolation=EXACT,
+                threads=1,
+            )
+        except av.error.FFmpegError as error:
+            raise unread from error
         out.colorspace = space
         out.color_range = target_range if rgb or self._like else frame.color_range
         if out is not frame:
