@@ -22,7 +22,8 @@ from vsr.media.decode import Decoder
 from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import Layout, Planar, has_alpha, layout_for, views
-from vsr.media.probe import probe
+from vsr.media.probe import open_input, probe, video_info
+from vsr.pipeline import Event, Job, Warned, run
 from vsr.size import Resolution
 
 GREY = None
@@ -118,9 +119,33 @@ def test_chroma_lies_where_the_codec_has_it(clip: Clip, codec: str, name: str, p
     assert probe(path).to_json()["video"]["chroma_location"] == place
 
 
-def test_a_declared_chroma_location_is_believed(clip: Clip) -> None:
-    path = clip("a.mp4", options={"chroma_sample_location": "topleft"})
-    assert probe(path).to_json()["video"]["chroma_location"] == "topleft"
+@pytest.mark.parametrize("place", ["left", "center", "topleft", "top", "bottomleft", "bottom"])
+@pytest.mark.parametrize(
+    ("codec", "name"), [("libx264", "a.mp4"), ("rawvideo", "a.mkv"), ("ffv1", "a.mkv")]
+)
+def test_a_declared_chroma_location_is_believed(clip: Clip, codec: str, name: str, place: str) -> None:
+    if name == "a.mkv" and place.startswith("bottom"):
+        pytest.skip("Matroska has no such place")
+    path = clip(name, codec=codec, options={"chroma_sample_location": place})
+    assert probe(path).to_json()["video"]["chroma_location"] == place
+
+
+@pytest.mark.parametrize("place", ["bottom", "bottomleft"])
+def test_a_rare_chroma_location_arrives(clip: Clip, place: str) -> None:
+    path = clip("a.mp4", options={"chroma_sample_location": place})
+    warned: list[Event] = []
+    made = run(Job(path, model="bicubic", preset="ultrafast"), warned.append)
+    assert made and not [event for event in warned if isinstance(event, Warned)]
+    assert probe(made.output).to_json()["video"]["chroma_location"] == place
+
+
+def test_looking_for_the_chroma_location_leaves_pictures_as_they_are(clip: Clip) -> None:
+    with open_input(clip("a.avi", time_base=Fraction(1, 25), pts=range(5))) as container:
+        stream = container.streams.video[0]
+        picture = next(iter(container.decode(stream)))
+        before = picture.pts, picture.dts, picture.pict_type
+        video_info(stream, picture)
+        assert (picture.pts, picture.dts, picture.pict_type) == before and before[0] is None
 
 
 def audio_only(path: Path) -> Path:

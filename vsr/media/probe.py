@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import functools
 import itertools
 import os
 import re
@@ -28,7 +28,7 @@ from vsr.media.pixels import FULL_RANGE, Layout, alpha_of, has_alpha, layout_for
 # Codecs whose chroma lies in the middle of its luma samples where the stream does not say; the others have it left.
 _CENTRED_CHROMA = {"mpeg1video", "mjpeg", "h261", "h263", "theora"}
 _UNSPECIFIED, _VP8_SPACE = 2, 5  # AVCOL_SPC_*: VP8 knows BT.601 only
-_LEFT, _CENTRE, _TOP_LEFT = 1, 2, 3  # AVCHROMA_LOC_*
+_LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf"}  # FFmpeg draws texts as terminals where their names say .txt
 _GENERATE_PTS = 1  # AVFMT_FLAG_GENPTS, which PyAV sets
 _PROBE_PACKETS = 500  # how far a decodable picture is looked for
@@ -367,7 +367,7 @@ def video_info(stream: VideoStream, picture: av.VideoFrame | None) -> VideoInfo:
             space=int(source.colorspace),
             primaries=int(source.color_primaries),
             transfer=int(source.color_trc),
-            chroma_location=_chroma_location(stream, pix_fmt),
+            chroma_location=_chroma_location(stream, picture, pix_fmt),
         ),
         interlaced=bool(picture and picture.interlaced_frame),
         alpha=bool(pix_fmt and has_alpha(pix_fmt)),
@@ -413,25 +413,33 @@ def _duration(stream: VideoStream) -> int | None:
     return stream.duration
 
 
-def _chroma_location(stream: VideoStream, pix_fmt: str | None) -> int:
-    """Where chroma lies (AVCHROMA_LOC_*): as the stream declares it, else its codec's default; 0 unless subsampled.
-
-    PyAV does not expose the declaration, but Matroska's header spells it out: one is written to memory and read. It
-    takes no uncompressed video; that of YUV4MPEG files has a header of its own.
-    """
+def _chroma_location(stream: VideoStream, picture: av.VideoFrame | None, pix_fmt: str | None) -> int:
+    """Where chroma lies (AVCHROMA_LOC_*): as the picture or its container declares it, else the codec's default; 0
+    unless subsampled. What a container says beside VP8 or VP9 with alpha is not seen: libvpx hands it on to nobody."""
     layout = layout_for(pix_fmt) if pix_fmt else Layout(None, 8)
     if layout.chroma in (None, (0, 0)):
         return 0
-    y4m = stream.container.format.name == "yuv4mpegpipe"
-    header = io.BytesIO()
-    form = "yuv4mpegpipe" if y4m else "matroska"
-    with contextlib.suppress(av.error.FFmpegError, ValueError), av.open(header, "w", format=form) as container:
-        container.add_stream_from_template(stream, opaque=True)
-        container.start_encoding()
-    if y4m:
-        siting = re.search(rb" C420(jpeg|mpeg2|paldv) ", header.getvalue())
-        return {b"jpeg": _CENTRE, b"paldv": _TOP_LEFT}.get(siting[1], _LEFT) if siting else _LEFT
-    siting = re.search(rb"\x55\xb7\x81([\x01\x02])\x55\xb8\x81([\x01\x02])", header.getvalue(), re.DOTALL)
-    if siting is not None:
-        return {b"\1\2": _LEFT, b"\2\2": _CENTRE, b"\1\1": _TOP_LEFT, b"\2\1": 4}[siting[1] + siting[2]]
-    return _CENTRE if stream.codec_context.codec.canonical_name in _CENTRED_CHROMA else _LEFT
+    declared = 0 if picture is None else struct.unpack_from("i", _av_frame(picture), _place_of_chroma_location())[0]
+    centred = stream.codec_context.codec.canonical_name in _CENTRED_CHROMA
+    centred |= stream.container.format.name == "yuv4mpegpipe" and pix_fmt == "yuv420p"  # its name for that is C420jpeg
+    return declared or (_CENTRE if centred else _LEFT)
+
+
+def _av_frame(picture: av.VideoFrame) -> bytes:
+    """FFmpeg's own AVFrame of ``picture``, for what PyAV does not expose: "wrapped_avframe" makes packets of them."""
+    wrapper: Any = av.CodecContext.create("wrapped_avframe", "w")
+    wrapper.width, wrapper.height, wrapper.pix_fmt = picture.width, picture.height, picture.format.name
+    wrapper.time_base = picture.time_base or Fraction(1, 25)
+    pts = picture.pts
+    (packet,) = wrapper.encode(picture)
+    picture.pts = pts  # encoding makes one up
+    return bytes(packet)
+
+
+@functools.cache
+def _place_of_chroma_location() -> int:
+    """Where it is in an AVFrame: behind the four other colour tags, which are looked for."""
+    picture = av.VideoFrame(16, 16, "yuv420p")
+    tags = 2, 22, 18, 14  # none of them a default, nor likely elsewhere
+    picture.color_range, picture.color_primaries, picture.color_trc, picture.colorspace = tags
+    return _av_frame(picture).index(struct.pack("4i", *tags)) + struct.calcsize("4i")
