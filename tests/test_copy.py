@@ -399,3 +399,31 @@ def test_sound_that_nobody_hears_has_no_offset(clip: Clip, tmp_path: Path, name:
         assert [p.is_discard for p in container.demux(audio=0) if p.size] == [True]
     failed, _ = remux(path, tmp_path / name, preset="medium")
     assert not failed[0]
+
+
+APPLE = {"com.apple.quicktime.make": "Apple", "com.apple.quicktime.location.ISO6709": "+40.6358-111.8084+1401.883/"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "name", "lost"),
+    [
+        (APPLE | {"date": "2016"}, "b.mp4", ""),
+        (APPLE | {"com.android.version": "13"}, "b.mov", ""),
+        (APPLE, "b.avi", ", ".join(APPLE)),
+        ({"title": "A clip", "artist": "N. N.", "comment": "no more"}, "b.mp4", ""),
+        ({"title": "A clip", "com.android.version": "13"}, "b.mp4", "com.android.version"),
+        ({"title": "A clip", "anything": "else"}, "b.mov", "anything"),
+    ],
+)
+def test_metadata_are_kept_or_told(clip: Clip, tmp_path: Path, tags: dict[str, str], name: str, lost: str) -> None:
+    """A title is where all players look for it, in MPEG-4's own atoms; what Apple and Android add has its full name."""
+    path = clip("a.mov", metadata=tags, muxer_options={"movflags": "use_metadata_tags"}, audio=1)
+    failed, warnings = remux(path, tmp_path / name)
+    assert not failed[0]
+    told = [message.rpartition(": ")[2] for code, message in warnings if code == "metadata"]
+    assert told == ([lost] if lost else [])
+    with av.open(str(tmp_path / name)) as container:
+        kept = {key: value for key, value in container.metadata.items() if key in tags}
+    assert kept == {key: value for key, value in tags.items() if key not in lost}
+    if "title" in tags:
+        assert ("©nam".encode("latin1")) in (tmp_path / name).read_bytes()

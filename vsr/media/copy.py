@@ -21,12 +21,9 @@ from vsr.media.decode import Decoder
 from vsr.media.probe import codec_name
 from vsr.media.sound import SoundConverter, SoundDecoder, encoder_for
 from vsr.media.subtitles import TextConverter
+from vsr.media.tags import stream_tags
 
 _COVERS = {"mjpeg": "jpg", "png": "png"}
-# What belongs to the source's container or its coding, not to its content.
-_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
-_STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
-
 _TEXTS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 _MATROSKA = (
     Disposition.default | Disposition.forced | Disposition.original | Disposition.comment
@@ -310,20 +307,6 @@ def track_index(container: OutputContainer) -> int | None:
     come after all others."""
     last = [s.type != "attachment" and not s.disposition & Disposition.attached_pic for s in container.streams]
     return sum(last) - 1 if last[-1] else None
-
-
-def content_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags to carry over; Matroska and WebM have the names in capitals."""
-    stale = {k for k in tags if k.lower() in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
-    return {k: v for k, v in tags.items() if k not in stale}
-
-
-def stream_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags of a stream to carry over. FFmpeg reads a track's name in MPEG-4 as "name" and writes "title"."""
-    kept = content_tags(tags)
-    if "name" in kept:
-        kept.setdefault("title", kept.pop("name"))
-    return kept
 
 
 def _form(container: str, stream: Stream, source: Decoder) -> str | None:

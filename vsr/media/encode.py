@@ -18,8 +18,9 @@ from vsr.errors import OutputError, VsrError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings
 from vsr.media.coder import Coder
-from vsr.media.copy import Copies, Track, content_tags, labels, stream_tags, track_index
+from vsr.media.copy import Copies, Track, labels, track_index
 from vsr.media.decode import Decoder
+from vsr.media.tags import content_tags, lost_tags, muxer_options, stream_tags
 from vsr.size import Resolution
 
 _TIMECODE_RATE = 240  # frames a second that FFmpeg can count in a timecode, at least
@@ -114,13 +115,23 @@ class Encoder:
                 self._stream = self._add_video(source)
             else:
                 self._copies.add(stream)
-        self._container.metadata.update(content_tags(source.container.metadata))
+        self._tell(source)
         chapters = source.chapters()
         if chapters and self.written.container == "avi":
             self.warnings.append(("dropped_chapters", f"{source.path}: avi holds no chapters; they are left out"))
         else:
             self._container.set_chapters(chapters)
             self.written.chapters = len(chapters)
+
+    def _tell(self, source: Decoder) -> None:
+        """Give the file the source's metadata; what it has no place for is said."""
+        tags = content_tags(source.container.metadata)
+        options = {} if self._copies.kinds["cover"] else muxer_options(self.written.container, tags)
+        self._container.container_options.update(options)
+        self._container.metadata.update(tags)
+        if lost := lost_tags(self.written.container, tags, options):
+            said = f"{self.written.container} has no place for these metadata, which are dropped: {', '.join(lost)}"
+            self.warnings.append(("metadata", f"{source.path}: {said}"))
 
     def _add_video(self, source: Decoder) -> Any:
         """The stream for the upscaled frames, its encoder open, with all that the source says of its own."""

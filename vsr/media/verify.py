@@ -16,9 +16,10 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from vsr.frame import Mastering, VideoInfo
-from vsr.media.copy import Track, disposition_names, kind_of, omits, stream_tags
+from vsr.media.copy import Track, disposition_names, kind_of, omits
 from vsr.media.encode import Written
 from vsr.media.probe import color_names, decode, decoder_of, open_input, video_info
+from vsr.media.tags import stream_tags
 
 _PCM_S = Fraction(1, 5)  # the longest piece into which a container cuts PCM
 _KINDS = ("video", "audio", "subtitle", "attachment", "cover")

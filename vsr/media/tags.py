@@ -1,0 +1,60 @@
+"""Metadata in words: what of a file's or a stream's goes into another file, and what that has no place for."""
+
+from __future__ import annotations
+
+import io
+
+import av
+
+# What belongs to the source's container or its coding, not to its content.
+_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "vendor_id"}
+_STALE_PREFIXES = ("BPS", "DURATION", "NUMBER_OF_", "_STATISTICS_")
+# What players show of a file; FFmpeg gives it MPEG-4's own atoms only where all tags have such.
+_SHOWN = {"title", "artist", "album", "album_artist", "author", "comment", "composer", "copyright", "description",
+          "disc", "episode_id", "genre", "lyrics", "show", "synopsis", "track"}  # fmt: skip
+
+
+def content_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags to carry over; Matroska and WebM have the names in capitals, MPEG-4 some with a language behind."""
+    stale = {k for k in tags if _base(k) in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
+    return {k: v for k, v in tags.items() if k not in stale and not v.startswith("Lavf")}  # FFmpeg's own name
+
+
+def stream_tags(tags: dict[str, str]) -> dict[str, str]:
+    """The tags of a stream to carry over. FFmpeg reads a track's name in MPEG-4 as "name" and writes "title"."""
+    kept = content_tags(tags)
+    if "name" in kept:
+        kept.setdefault("title", kept.pop("name"))
+    return kept
+
+
+def muxer_options(container: str, tags: dict[str, str]) -> dict[str, str]:
+    """The options with which ``container`` (FFmpeg's name of the muxer) keeps most of ``tags``.
+
+    Apple and Android name theirs as they name programs (com.apple.quicktime.make). FFmpeg writes these only if it may
+    write all so, where few players look for a title: that must not be among them. There is no room for a cover then.
+    """
+    names = {_base(name) for name in tags}
+    keys = any(name.startswith("com.") for name in names) and not names & _SHOWN
+    return {"movflags": "use_metadata_tags"} if container in ("mp4", "mov") and keys else {}
+
+
+def lost_tags(container: str, tags: dict[str, str], options: dict[str, str]) -> list[str]:
+    """The names of those ``tags`` that ``container`` does not keep: a tiny file is written with them, and read."""
+    if not tags or container in ("matroska", "webm"):  # which keep all
+        return []
+    written = io.BytesIO()
+    with av.open(written, "w", format=container, container_options=options, metadata_errors="surrogateescape") as made:
+        made.metadata.update(tags)
+        video = made.add_stream("mpeg4", rate=25)
+        video.width = video.height = 16
+        for frame in (av.VideoFrame(16, 16, "yuv420p"), None):
+            made.mux(video.encode(frame))
+    with av.open(io.BytesIO(written.getvalue()), "r", metadata_errors="surrogateescape") as read:
+        kept = {_base(name) for name in read.metadata}
+    return [name for name, text in tags.items() if text and _base(name) not in kept]
+
+
+def _base(name: str) -> str:
+    """``name`` in small letters, without a language."""
+    return name.lower().partition("-")[0]
