@@ -29,6 +29,29 @@ def decoded(path: Path, **options: Any) -> tuple[list[Frame], list[tuple[str, st
         return [item for item in source if isinstance(item, Frame)], list(source.warnings)
 
 
+# ---- time ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
+@pytest.mark.parametrize("sound_s", [Fraction(1, 10), Fraction(0)])
+def test_a_clock_that_turns_over_soon_begins_at_0(clip: Clip, tmp_path: Path, name: str, sound_s: Fraction) -> None:
+    """FFmpeg counts backwards from the moment at which the 33 bits of a transport stream overflow."""
+    pts = range(9000, 9000 + 25 * 3600, 3600)
+    plain = {"time_base": Fraction(1, 90000), "pts": pts, "audio": 1, "audio_start_s": sound_s}
+    path = clip("a.ts", **plain, muxer_options={"output_ts_offset": "95441"})
+    with av.open(str(path)) as container:
+        stamps = [p.pts * p.time_base for p in container.demux() if p.pts is not None]
+    assert min(stamps) < 0
+    with Decoder(path) as source:
+        source.copied.update(source.container.streams.audio)
+        items = list(source)
+    times = [item.pts * item.time_base for item in items if item.pts is not None]
+    assert sorted(times) == [time - min(stamps) for time in sorted(stamps)]
+    heard: list[Event] = []
+    run(Job(path, tmp_path / name, model="bicubic", preset="ultrafast"), heard.append)
+    assert [event.code for event in heard if isinstance(event, Warned)] == ["moved"]
+
+
 # ---- alpha -------------------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ class Trimmer:
     """
 
     def __init__(self, cut: Cut, container: InputContainer, video: Stream) -> None:
-        origin = _beginning(container)
+        origin = beginning(container)
         self.start = cut.start + origin
         self.end = None if cut.end is None else cut.end + origin
         self.first: Fraction | None = None  # when the first frame that is kept was shown
@@ -211,7 +211,7 @@ def _is_cover(stream: Stream) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _beginning(container: InputContainer) -> Fraction:
+def beginning(container: InputContainer) -> Fraction:
     """The time that players show as 0: the container's, which is rounded, or the exact one of a stream beside it."""
     rounded = Fraction(container.start_time or 0, av.time_base)
     starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]

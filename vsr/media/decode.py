@@ -21,7 +21,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from vsr.errors import InputError
 from vsr.frame import Frame, VideoInfo
-from vsr.media.cut import Cut, Trimmer
+from vsr.media.cut import Cut, Trimmer, beginning
 from vsr.media.deinterlace import Deinterlacer
 from vsr.media.pixels import Layout, Planar, layout_for, views
 from vsr.media.probe import (
@@ -42,6 +42,7 @@ _HOPELESS = 500  # packets without a single picture after which a file is given 
 _DEMUX_RETRIES = 16  # damaged places in a row, without a packet between them, after which the file counts as ended
 _MOST_CHANGES = 8  # of size or format that are told one by one
 _ABSURD_AREA = 16  # times the first picture's: a larger one comes of damage
+_PRIMING_S = Fraction(1, 4)  # what a sound's decoder may need before 0
 _LEAST_SIDE = 16  # as does a smaller one, unless the first is
 # Side data of pictures that no output carries: how each is called
 _LOST = {
@@ -134,8 +135,11 @@ class Decoder:
             self._tags = self._tags_of(picture)
             self.display_matrix = _display_matrix(picture, self.info.codec not in UNSAFE_SIDE_DATA)
             self._finished: Iterator[Frame | av.Packet] = self._finish()
+            self._later = Fraction(0)  # than in the file, in seconds
             if cut:
                 self._begin(cut)
+            else:
+                self._begin_at_0()
             self._close = stack.pop_all().close
 
     def _begin(self, cut: Cut) -> None:
@@ -152,6 +156,24 @@ class Decoder:
         ends = [end for end in (cut.end, length) if end is not None]
         ticks = round((min(ends) - cut.start) / self.info.time_base) if ends else None
         self.info = replace(self.info, frames=None, start=0, duration=ticks)
+
+    def _begin_at_0(self) -> None:
+        """Move everything together where it begins before 0, as FFmpeg has it of streams whose clock turns over soon:
+        hardly a container holds that. What comes before 0 for a decoder to begin with, as of AAC, is left alone."""
+        begin = (self.info.start or 0) * self.info.time_base
+        if begin >= 0 and beginning(self.container) >= -_PRIMING_S:
+            return
+        self._later = -min(begin, beginning(self.container))
+        self._finished = map(self._moved, self._finished)
+        self.info = replace(self.info, start=(self.info.start or 0) + round(self._later / self.info.time_base))
+        self._warn("moved", f"it begins {float(self._later):.3f} s before 0, and all of it is moved to begin there")
+
+    def _moved(self, item: Frame | av.Packet) -> Frame | av.Packet:
+        ticks = round(self._later / item.time_base)
+        if isinstance(item, Frame):
+            return replace(item, pts=None if item.pts is None else item.pts + ticks)
+        item.pts, item.dts = (None if stamp is None else stamp + ticks for stamp in (item.pts, item.dts))
+        return item
 
     def __enter__(self) -> Decoder:
         return self
@@ -171,7 +193,13 @@ class Decoder:
     def chapters(self) -> list[Any]:
         """The container's chapters, as PyAV has them, at the times of the frames."""
         chapters: list[Any] = self.container.chapters()
-        return self._trimmer.chapters(chapters) if self._trimmer else chapters
+        if self._trimmer:
+            return self._trimmer.chapters(chapters)
+        later = [round(self._later / chapter["time_base"]) for chapter in chapters]
+        return [
+            {**chapter, "start": chapter["start"] + ticks, "end": chapter["end"] + ticks}
+            for chapter, ticks in zip(chapters, later, strict=True)
+        ]
 
     def __iter__(self) -> Generator[Frame | av.Packet]:
         for item in self._finished:
