@@ -566,6 +566,24 @@ def test_hdr_metadata_that_makes_no_sense_is_left_out(data: Path) -> None:
     assert info["mastering_display"]["luminance"] is None  # a greatest of 0.1 cd/m² in the stream
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "planar"),
+    [("a.avi", "rawvideo", "yuyv422", "yuv422p"), ("a.avi", "rawvideo", "nv12", "yuv420p"),
+     ("a.mov", "rawvideo", "uyvy422", "yuv422p"), ("a.mov", "v210", "yuv422p10le", "yuv422p10le"),
+     ("a.avi", "y41p", "yuv411p", "yuv411p"), ("a.mov", "v410", "yuv444p10le", "yuv444p10le")],
+)  # fmt: skip
+def test_uncompressed_pictures_have_their_planes(name: str, codec: str, pix_fmt: str, planar: str, clip: Clip) -> None:
+    path = clip(name, codec=codec, pix_fmt=pix_fmt, time_base=Fraction(1, 25), pts=range(3))
+    frames, _ = decoded(path)
+    assert len(frames) == 3
+    for number, frame in enumerate(frames):
+        expected = av.VideoFrame(48, 32, planar if pix_fmt == planar else "yuv444p")
+        paint(expected, number)
+        for plane, want in zip(frame.planes, views(expected.reformat(format=planar)), strict=True):
+            # The clip's own conversion of chroma rounds in another place.
+            np.testing.assert_allclose(plane.astype(int), want.astype(int), atol=pix_fmt != planar)
+
+
 # ---- what cannot be decoded --------------------------------------------------------------------------------------
 
 
