@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -60,9 +61,16 @@ def paint(frame: av.VideoFrame, number: int) -> None:
     assert layout is not None
     peak = (1 << layout.bits) - 1
     for index, plane in enumerate(views(frame)):
-        rows, columns = np.indices(plane.shape)
-        wave = (rows * (3 + index) + columns * 5 + number * 7) % 64 + 64 * ((rows // 8 + columns // 8 + number) % 2)
+        slope, check = ground(plane.shape, 3 + index)
+        wave = (slope + number * 7) % 64 + 64 * ((check + number) % 2)
         plane[...] = (wave * peak // 200).astype(plane.dtype) + peak // 8
+
+
+@lru_cache
+def ground(shape: tuple[int, int], steepness: int) -> tuple[np.ndarray, np.ndarray]:
+    """What moves from frame to frame: a slope and a chequerboard, int32."""
+    rows, columns = np.indices(shape, np.int32)
+    return rows * steepness + columns * 5, rows // 8 + columns // 8
 
 
 Clip = Callable[..., Path]
