@@ -16,12 +16,14 @@ import pytest
 from av.stream import Disposition
 from conftest import Clip
 
+from vsr.errors import OutputError
 from vsr.media.codecs import EncoderSettings
 from vsr.media.copy import describe, only_in_matroska, unheld
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
 from vsr.media.encode import Encoder
 from vsr.media.probe import probe
+from vsr.media.sound import SoundConverter
 from vsr.media.verify import Check, verify
 from vsr.size import Resolution
 
@@ -427,3 +429,60 @@ def test_metadata_are_kept_or_told(clip: Clip, tmp_path: Path, tags: dict[str, s
     assert kept == {key: value for key, value in tags.items() if key not in lost}
     if "title" in tags:
         assert ("©nam".encode("latin1")) in (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["b.mov", "b.webm"])
+def test_each_output_tells_of_damaged_sound(clip: Clip, tmp_path: Path, name: str) -> None:
+    path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(0, 2000, 40), audio=1, audio_codec="flac")
+    sounds = [data for _, data in packets(path, "audio")[0]]
+    path.write_bytes(path.read_bytes().replace(sounds[5], bytes(len(sounds[5]))))
+    targets = [tmp_path / name, tmp_path / f"twin-{name}"]
+    failed, warnings = remux(path, *targets)
+    assert not any(failed)
+    assert sum("has damaged places, which are silent" in message for _, message in warnings) == 2
+    assert packets(targets[0], "audio") == packets(targets[1], "audio")
+
+
+def test_an_encoder_that_fails_is_no_damage_of_the_source(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(0, 2000, 40), audio=1, audio_codec="flac")
+
+    def fails(self: SoundConverter, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        raise av.error.ArgumentError(22, "no such sound")
+
+    monkeypatch.setattr(SoundConverter, "_as_the_first", fails)
+    with pytest.raises(OutputError, match="cannot be written"):
+        remux(path, tmp_path / "b.mov")
+
+
+def test_sound_whose_form_changes_midway_is_heard_to_its_end(tmp_path: Path) -> None:
+    """48 kHz in stereo, then 24 kHz in mono, one after the other in a transport stream."""
+    joined = tmp_path / "a.ts"
+    with joined.open("wb") as file:
+        for second, (rate, layout) in enumerate(((48000, "stereo"), (24000, "mono"))):
+            part = tmp_path / f"{second}.ts"
+            with av.open(str(part), "w") as out:
+                video = out.add_stream("mpeg2video", rate=25)
+                video.width, video.height = 48, 32
+                sound = out.add_stream("mp2", rate=rate, layout=layout)
+                for number in range(25 * second, 25 * second + 25):
+                    picture = av.VideoFrame(48, 32, "yuv420p")
+                    picture.pts, picture.time_base = number, Fraction(1, 25)
+                    out.mux(video.encode(picture))
+                    tone = 8000 * np.sin(np.arange(rate // 25) / rate * 2 * np.pi * 1000)
+                    tone = np.repeat(tone, sound.layout.nb_channels).astype(np.int16)[None]
+                    heard = av.AudioFrame.from_ndarray(tone, format="s16", layout=layout)
+                    heard.pts, heard.sample_rate = number * (rate // 25), rate
+                    heard.time_base = Fraction(1, rate)
+                    out.mux(sound.encode(heard))
+                for stream in (video, sound):
+                    out.mux(stream.encode(None))
+            file.write(part.read_bytes())
+    failed, warnings = remux(joined, tmp_path / "b.webm")
+    assert not failed[0] and [code for code, _ in warnings] == ["converted_stream"]
+    _, samples = sound_of(tmp_path / "b.webm")
+    assert len(samples) == pytest.approx(2 * 48000, abs=4800)
+    loud = [np.sqrt((samples[at : at + 24000] ** 2).mean()) for at in (10000, 60000)]
+    level = 8000 / 32768 / np.sqrt(2)
+    assert loud == pytest.approx([level, level / np.sqrt(2)], rel=0.1)  # mono is as loud from two sides together

@@ -181,3 +181,31 @@ def test_a_cut_of_a_real_clip(data: Path, name: str) -> None:
         assert container.duration
         third = Fraction(container.duration, 3 * av.time_base)
     assert is_exact(path, third, None) and is_exact(path, third, 2 * third) and is_exact(path, Fraction(0), third)
+
+
+def test_a_second_video_that_begins_late_is_told(clip: Clip, tmp_path: Path) -> None:
+    """Its keyframes are at 0 and 1 s; the first video's are all."""
+    times = {"time_base": Fraction(1, 1000), "pts": range(0, 2000, 40)}
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        sources = [keyed(clip, name, interval, times) for name, interval in (("b.mkv", 1), ("c.mkv", 25))]
+        streams = [out.add_stream_from_template(source.streams[0], opaque=True) for source in sources]
+        for number, source in enumerate(sources):
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = streams[number]
+                    out.mux(packet)
+            source.close()
+    told = {}
+    for start in (Fraction(0), Fraction(1, 2), Fraction(1), Fraction(3, 2)):
+        with Decoder(path, Cut(start)) as source:
+            source.copied.add(source.container.streams[1])
+            kept = sum(not isinstance(item, Frame) for item in source)
+            told[start] = kept, [(code, message.split(": ")[1]) for code, message in source.warnings]
+    late = [("late_stream", "video stream #1 is left out of the cut up to its first keyframe there")]
+    assert told == {Fraction(0): (50, []), Fraction(1, 2): (25, late), Fraction(1): (25, []), Fraction(3, 2): (0, late)}
+
+
+def keyed(clip: Clip, name: str, interval: int, times: dict[str, object]) -> av.container.InputContainer:
+    """A clip, open, with a keyframe every ``interval`` frames."""
+    return av.open(str(clip(name, **times, options={"g": str(interval), "preset": "ultrafast"})))

@@ -621,3 +621,17 @@ def test_a_file_of_which_no_picture_can_be_used_is_an_input_error(
     with pytest.raises(InputError, match="no picture that can be decoded"):
         run(Job(path, tmp_path / "b.mkv", preset="ultrafast"), engines=nearest)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stream_that_appears_midway_is_told(clip: Clip, tmp_path: Path) -> None:
+    """A transport stream in which sound comes and goes, farther from both ends than FFmpeg looks for streams."""
+    silent = clip("a.ts", size=(320, 240), pts=range(0, 40 * 512, 512), options={"qp": "0"}).read_bytes()
+    heard = clip("b.ts", size=(320, 240), audio=1).read_bytes()
+    around = silent * (6_000_000 // len(silent) + 1)
+    path = tmp_path / "c.ts"
+    path.write_bytes(around + heard + around)
+    with Decoder(path) as source:
+        assert len(source.container.streams) == 1
+        frames = sum(1 for _ in source)
+    assert frames > 40
+    assert ("dropped_stream", f"{path}: a stream that appears midway is left out") in source.warnings

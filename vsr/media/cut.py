@@ -60,6 +60,7 @@ class Trimmer:
         self.start = cut.start + origin
         self.end = None if cut.end is None else cut.end + origin
         self.first: Fraction | None = None  # when the first frame that is kept was shown
+        self.late: set[Stream] = set()  # other videos, of which something is missing until their first keyframe
         self._video = video
         self._over = False  # a frame after the end was decoded
         self._begun: set[Stream] = set()  # other videos of which a keyframe came
@@ -185,7 +186,10 @@ class Trimmer:
                 longest = left if self.end is None else int((self.end - max(time, self.first)) / unit)
                 packet.duration = max(1, min(left, longest))
             packet.pts = packet.dts = round(time / unit) - shift + begin
-        elif time < self.first or (video and packet.stream not in self._begun):
+        elif time < self.first:
+            return
+        elif video and packet.stream not in self._begun:
+            self.late.add(packet.stream)
             return
         else:
             packet.pts = None if packet.pts is None else packet.pts - shift

@@ -205,6 +205,9 @@ class Decoder:
         for item in self._finished:
             if isinstance(item, Frame) or item.stream in self.copied:
                 yield item
+        for stream in self.copied & self._trimmer.late if self._trimmer else ():
+            said = f"video stream #{stream.index} is left out of the cut up to its first keyframe there"
+            self.warnings.append(("late_stream", f"{self.path}: {said}"))
 
     def _finish(self) -> Generator[Frame | av.Packet]:
         while self._pending:
@@ -278,6 +281,7 @@ class Decoder:
                 self.damaged += 1
                 retries += 1
             except IndexError:  # PyAV's own, at the end, where a stream appeared midway
+                self._warn("dropped_stream", "a stream that appears midway is left out")
                 break
             except av.error.FFmpegError as error:
                 if self._sequence and self._sequence.missing is not None and isinstance(error, FileNotFoundError):

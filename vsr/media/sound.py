@@ -24,9 +24,11 @@ def encoder_for(container: str, stream: Stream) -> str | None:
 
 
 class SoundDecoder:
-    """Decodes ``stream`` once for all its outputs, which ask for one packet after the other (the end is None)."""
+    """Decodes ``stream`` once for all its outputs, which ask for one packet after the other (the end is None);
+    ``damaged`` says whether a packet could not be decoded."""
 
     def __init__(self, stream: Stream) -> None:
+        self.damaged = False
         self._context: Any = stream.codec_context
         self._last: object = self
         self._frames: list[av.AudioFrame] = []
@@ -34,7 +36,12 @@ class SoundDecoder:
     def __call__(self, packet: av.Packet | None) -> list[av.AudioFrame]:
         if packet is not self._last:
             self._last, self._frames = packet, []
-            self._frames = self._context.decode(packet)
+            try:
+                self._frames = self._context.decode(packet)
+            except av.error.EOFError:
+                pass
+            except (av.error.FFmpegError, ValueError):
+                self.damaged = True
         return self._frames
 
 
@@ -61,31 +68,36 @@ class SoundConverter:
         self._encoder.open()
         self._warn: Callable[[str], None] | None = warn
         self._next: Fraction | None = None  # when the next sample is heard, in seconds
-
-    def __call__(self, packet: av.Packet) -> Iterator[av.Packet]:
-        yield from self._encoded(packet)
+        self._form: tuple[str, str, int] | None = None  # of the frames: all that the encoder takes
 
     def flush(self) -> Iterator[av.Packet]:
         """What decoder and encoder still hold when the source has ended."""
-        yield from self._encoded(None)
+        yield from self(None)
         yield from self._encoder.encode(None)
 
-    def _encoded(self, packet: av.Packet | None) -> Iterator[av.Packet]:
-        try:
-            for frame in self._decode(packet):
-                unit = Fraction(1, frame.sample_rate)
-                time = self._next
-                if frame.pts is not None and frame.time_base is not None:
-                    time = frame.pts * frame.time_base
-                if self._next is not None and time is not None and abs(time - self._next) <= _GAP_S:
-                    time = self._next
-                time = time or Fraction(0)
-                frame.pts, frame.time_base = round(time / unit), unit
-                self._next = time + frame.samples * unit
-                yield from self._encoder.encode(frame)
-        except av.error.EOFError:
-            return
-        except (av.error.FFmpegError, ValueError):
-            if self._warn:
-                self._warn("has damaged places, which are silent")
+    def __call__(self, packet: av.Packet | None) -> Iterator[av.Packet]:
+        frames = self._decode(packet)
+        if self._decode.damaged and self._warn:
+            self._warn("has damaged places, which are silent")
             self._warn = None
+        for frame in frames:
+            unit = Fraction(1, frame.sample_rate)
+            time = self._next
+            if frame.pts is not None and frame.time_base is not None:
+                time = frame.pts * frame.time_base
+            if self._next is not None and time is not None and abs(time - self._next) <= _GAP_S:
+                time = self._next
+            time = time or Fraction(0)
+            frame.pts, frame.time_base = round(time / unit), unit
+            self._next = time + frame.samples * unit
+            for made in self._as_the_first(frame):
+                yield from self._encoder.encode(made)
+
+    def _as_the_first(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """``frame`` in the form of the first one, whatever changes midway."""
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        self._form = self._form or form
+        if form == self._form:
+            return [frame]
+        resampler = av.AudioResampler(*self._form)
+        return [*resampler.resample(frame), *resampler.resample(None)]
