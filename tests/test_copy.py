@@ -235,9 +235,9 @@ def test_covers_and_fonts(clip: Clip, tmp_path: Path) -> None:
     failed, warnings = remux(path, *targets[:3])
     assert not any(failed)
     assert [message.split(": ")[1] for _, message in warnings] == [
-        "attachment #3 (unknown) is left out",
+        "attachment #3 (font.ttf) is left out",
         "cover stream #1 (mjpeg) is left out", "cover stream #2 (mjpeg) is left out",
-        "attachment #3 (unknown) is left out",
+        "attachment #3 (font.ttf) is left out",
     ]  # fmt: skip
     with av.open(str(targets[0])) as container:
         names = [{k.lower(): v for k, v in s.metadata.items()}.get("filename") for s in container.streams]
@@ -486,3 +486,24 @@ def test_sound_whose_form_changes_midway_is_heard_to_its_end(tmp_path: Path) -> 
     loud = [np.sqrt((samples[at : at + 24000] ** 2).mean()) for at in (10000, 60000)]
     level = 8000 / 32768 / np.sqrt(2)
     assert loud == pytest.approx([level, level / np.sqrt(2)], rel=0.1)  # mono is as loud from two sides together
+
+
+@pytest.mark.parametrize("cut", [None, Cut(Fraction(1), Fraction(2))])
+def test_sound_in_packets_shorter_than_a_tick_keeps_its_time(clip: Clip, tmp_path: Path, cut: Cut | None) -> None:
+    """TrueHD has 1200 packets a second, Matroska 1000 ticks; and not every packet can be the first."""
+    ffmpeg = shutil.which("ffmpeg")  # PyAV's has no encoder for it
+    if not ffmpeg:
+        pytest.skip("no ffmpeg here")
+    plain = clip("p.mkv", time_base=Fraction(1, 1000), pts=range(0, 4000, 40), audio=1, audio_codec="flac")
+    path = tmp_path / "a.mkv"
+    coding = ["-c:v", "copy", "-c:a", "truehd", "-strict", "-2"]
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(plain), *coding, str(path)], check=True)
+    failed, warnings = remux(path, tmp_path / "b.mkv", cut=cut)
+    assert not failed[0] and not warnings
+    [wanted], [got] = packets(path, "audio"), packets(tmp_path / "b.mkv", "audio")
+    if cut is not None:
+        wanted = [(time - 1, data) for time, data in wanted if 1 <= time < 2]
+        wanted = wanted[len(wanted) - len(got) :]
+        assert wanted[0][0] < 0.11
+    assert [data for _, data in got] == [data for _, data in wanted]
+    assert np.abs([a - b for (a, _), (b, _) in zip(got, wanted, strict=True)]).max() < 0.0011

@@ -15,6 +15,7 @@ from typing import Any
 
 import av
 from av.container import OutputContainer
+from av.format import Flags
 from av.stream import Disposition, Stream
 
 from vsr.media.decode import Decoder
@@ -37,7 +38,8 @@ _ATTACHED = "as an attachment"
 
 @dataclass(slots=True)
 class Track:
-    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units.
+    """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units, as the
+    source has them; ``last_dts`` is in the output's unit.
 
     ``index`` is the stream's own in the finished file, None for a cover (they come after all others); ``labels`` are
     what the container says of it. ``shown`` says whether there is more than packets that no player shows, as a start
@@ -81,6 +83,8 @@ class Copies:
         self.warnings = warnings
         self._source = source
         self._container = container
+        flags: Any = container.format.flags
+        self._strict = not flags & Flags.ts_nonstrict.value
         self._outputs: dict[int, _Output] = {}
 
     def add(self, stream: Stream) -> None:
@@ -166,11 +170,7 @@ class Copies:
         track = output.track
         if packet.dts is None:
             packet.dts = packet.pts if packet.pts is not None else track.last
-        # Muxers insist on the order, and but for subtitles on time that moves on.
-        step = track.type != "subtitle"
-        if track.last_dts is not None and packet.dts < track.last_dts + step:
-            packet.dts = track.last_dts + step
-        if packet.pts is None or packet.pts < packet.dts:
+        if packet.pts is None:
             packet.pts = packet.dts
         if output.rehearsal is not None and not output.rehearsal.takes(packet):
             if not output.damaged:
@@ -185,7 +185,17 @@ class Copies:
         track.bytes += packet.size
         track.first = packet.pts if track.first is None else min(track.first, packet.pts)
         track.last = max(track.last, packet.pts)
-        track.last_dts = packet.dts
+        # Muxers insist on the order; some, and but for subtitles, on time that moves on in their own unit, which they
+        # have when the header is written.
+        self._container.start_encoding()
+        unit = output.stream.time_base or packet.time_base
+        scale = packet.time_base / unit
+        pts, dts = round(packet.pts * scale), round(packet.dts * scale)
+        if track.last_dts is not None:
+            dts = max(dts, track.last_dts + (self._strict and track.type != "subtitle"))
+        packet.pts, packet.dts, packet.time_base = max(pts, dts), dts, unit
+        packet.duration = round((packet.duration or 0) * scale)
+        track.last_dts = dts
         packet.stream = output.stream
         self._container.mux(packet)
 
@@ -267,9 +277,11 @@ def _is_recoded(stream: Stream, form: str) -> bool:
 
 
 def describe(stream: Stream) -> str:
-    """What a message calls a stream: ``audio stream #1 (aac)``."""
-    kind = kind_of(stream)
-    return f"{kind} {'' if kind == 'attachment' else 'stream '}#{stream.index} ({codec_name(stream) or 'unknown'})"
+    """What a message calls a stream: ``audio stream #1 (aac)``, ``attachment #2 (font.ttf)``."""
+    if stream.type == "attachment":
+        name = {key.lower(): value for key, value in stream.metadata.items()}.get("filename")
+        return f"attachment #{stream.index} ({name or codec_name(stream) or 'unknown'})"
+    return f"{kind_of(stream)} stream #{stream.index} ({codec_name(stream) or 'unknown'})"
 
 
 def kind_of(stream: Stream) -> str:

@@ -63,7 +63,7 @@ class Trimmer:
         self.late: set[Stream] = set()  # other videos, of which something is missing until their first keyframe
         self._video = video
         self._over = False  # a frame after the end was decoded
-        self._begun: set[Stream] = set()  # other videos of which a keyframe came
+        self._begun: set[Stream] = set()  # other videos, and sounds, of which a keyframe came
 
     def packets(self, packets: Iterable[av.Packet], copied: set[Stream]) -> Generator[av.Packet]:
         """What is to be decoded or copied of ``packets``: of the picture nothing from before the second-last keyframe
@@ -171,7 +171,9 @@ class Trimmer:
             yield packet
             return
         video = packet.stream.type == "video"
-        if video and time >= self.first and packet.is_keyframe:
+        # Some sound too is understood from certain packets on only: demuxers would drop what comes before them.
+        depends = packet.stream.type in ("video", "audio")
+        if depends and time >= self.first and packet.is_keyframe:
             self._begun.add(packet.stream)
         # Pictures that are shown after the end may be needed by others, until one is decoded after it.
         last = packet.dts * unit if video and packet.dts is not None else time
@@ -188,8 +190,9 @@ class Trimmer:
             packet.pts = packet.dts = round(time / unit) - shift + begin
         elif time < self.first:
             return
-        elif video and packet.stream not in self._begun:
-            self.late.add(packet.stream)
+        elif depends and packet.stream not in self._begun:
+            if video:
+                self.late.add(packet.stream)
             return
         else:
             packet.pts = None if packet.pts is None else packet.pts - shift
