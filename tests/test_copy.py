@@ -327,13 +327,14 @@ def sound_of(path: Path) -> tuple[float, np.ndarray]:
 @pytest.mark.parametrize(
     ("codec", "name", "made"),
     [("adpcm_ima_wav", "b.mp4", "flac"), ("libopus", "b.mov", "pcm_f32le"),
-     ("flac", "b.mov", "pcm_s16le"), ("libopus", "b.avi", "pcm_s16le"), ("aac", "b.webm", "opus")],
+     ("flac", "b.mov", "pcm_s16le"), ("libopus", "b.avi", "pcm_s16le"), ("aac", "b.webm", "opus"),
+     ("adpcm_ima_wav", "b.avi", "pcm_s16le"), ("pcm_s16le", "b.mp4", "flac"), ("pcm_f32le", "b.mp4", "flac")],
 )  # fmt: skip
 def test_sound_that_does_not_fit_is_encoded_again(
     clip: Clip, tmp_path: Path, codec: str, name: str, made: str
 ) -> None:
     if codec == "adpcm_ima_wav" or name == "b.avi":
-        source = "a.mkv" if name == "b.avi" else "a.avi"
+        source = "a.avi" if codec == "adpcm_ima_wav" else "a.mkv"
         path = clip(source, time_base=Fraction(1, 25), pts=range(50), audio=1, audio_codec=codec, codec="mpeg4")
     else:
         path = clip("a.mkv", time_base=Fraction(1, 1000), pts=range(1000, 3000, 40), audio=1, audio_codec=codec,
@@ -507,3 +508,79 @@ def test_sound_in_packets_shorter_than_a_tick_keeps_its_time(clip: Clip, tmp_pat
         assert wanted[0][0] < 0.11
     assert [data for _, data in got] == [data for _, data in wanted]
     assert np.abs([a - b for (a, _), (b, _) in zip(got, wanted, strict=True)]).max() < 0.0011
+
+
+def samples_of(path: Path) -> np.ndarray:
+    """The first sound as 16 bit, of the shape (samples, channels)."""
+    resampler = av.AudioResampler(format="s16")  # PyAV cannot make an array of eight planes
+    with av.open(str(path)) as container:
+        count = container.streams.audio[0].channels
+        blocks = [made.to_ndarray() for frame in container.decode(audio=0) for made in resampler.resample(frame)]
+    return np.concatenate(blocks, 1).reshape(-1, count)
+
+
+def with_layout(clip: Clip, tmp_path: Path, layout: str, channel: int, codec: str) -> Path:
+    """A clip of 2 s as Matroska; only this channel of its sound is not silent."""
+    plain, path = clip("p.mkv", pts=range(0, 2000, 40), time_base=Fraction(1, 1000)), tmp_path / "a.mkv"
+    count = av.AudioLayout(layout).nb_channels
+    with av.open(str(plain)) as source, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        sound = out.add_stream(codec, rate=48000, layout=layout)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = video
+                out.mux(packet)
+        for start in range(0, 2 * 48000, 1000):
+            samples = np.zeros((1000, count), np.int16)
+            samples[:, channel] = np.sin((np.arange(1000) + start) * 0.01) * 10000
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layout", "channel", "made", "heard"),
+    [
+        ("5.1(side)", 5, "5.1", "BR"), ("2.1", 2, "5.1", "LFE"), ("4.0", 2, "5.1", "FC"), ("5.0", 2, "5.1", "FC"),
+        ("7.1(wide)", 2, "7.1", "FC"), ("6 channels", 5, "5.1", "BR"), ("12 channels", 1, "7.1", "FR"),
+    ],
+)  # fmt: skip
+def test_every_channel_has_a_place_in_webm(
+    clip: Clip, tmp_path: Path, layout: str, channel: int, made: str, heard: str
+) -> None:
+    codec = "pcm_s16le" if layout.endswith(" channels") else "flac"  # in Matroska, PCM does not name its channels
+    path, target = with_layout(clip, tmp_path, layout, channel, codec), tmp_path / "b.webm"
+    failed, warnings = remux(path, target)
+    assert not failed[0] and [code for code, _ in warnings] == ["converted_stream"]
+    with av.open(str(target)) as container:
+        sound = container.streams.audio[0].layout
+    assert sound.name == made
+    loudest = int(np.abs(samples_of(target).astype(int)).mean(0).argmax())
+    assert sound.channels[loudest].name == heard
+
+
+@pytest.mark.parametrize("layout", ["2 channels", "6 channels", "5.1(side)", "mono"])
+def test_pcm_becomes_flac_in_mp4(clip: Clip, tmp_path: Path, layout: str) -> None:
+    path, target = with_layout(clip, tmp_path, layout, -1, "pcm_s16le"), tmp_path / "b.mp4"
+    failed, warnings = remux(path, target)
+    said = f"{path}: audio stream #1 (pcm_s16le) is encoded again as flac"
+    assert not failed[0] and warnings == [("converted_stream", said)]
+    assert np.array_equal(samples_of(path), samples_of(target))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.m2ts", "pcm_bluray"), ("a.vob", "pcm_dvd"), ("a.wmv", "wmav2")])
+def test_sound_that_matroska_does_not_hold_becomes_flac(clip: Clip, tmp_path: Path, name: str, codec: str) -> None:
+    ffmpeg = shutil.which("ffmpeg")  # PyAV's has not all the encoders
+    if not ffmpeg:
+        pytest.skip("no ffmpeg here")
+    plain = clip("p.mkv", time_base=Fraction(1, 1000), pts=range(0, 2000, 40), audio=1, audio_codec="flac")
+    path, target = tmp_path / name, tmp_path / "b.mkv"
+    coding = ["-c:v", "mpeg2video", "-c:a", codec]
+    subprocess.run([ffmpeg, "-v", "error", "-i", str(plain), *coding, str(path)], check=True)
+    failed, warnings = remux(path, target)
+    said = f"{path}: audio stream #1 ({codec}) is encoded again as flac"
+    assert not failed[0] and warnings == [("converted_stream", said)]
+    (_, wanted), (_, got) = sound_of(path), sound_of(target)
+    assert len(wanted) == len(got) > 90000 and np.abs(wanted - got).max() < 2e-7  # 24 bits

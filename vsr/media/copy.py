@@ -172,30 +172,30 @@ class Copies:
             packet.dts = packet.pts if packet.pts is not None else track.last
         if packet.pts is None:
             packet.pts = packet.dts
+        # Muxers insist on the order; some, and but for subtitles, on time that moves on in their own unit, which they
+        # have when the header is written.
+        self._container.start_encoding()
+        heard, unit = packet.pts, packet.time_base
+        packet.time_base = output.stream.time_base or unit
+        scale = unit / packet.time_base
+        packet.dts, packet.duration = round(packet.dts * scale), round((packet.duration or 0) * scale)
+        if track.last_dts is not None:
+            packet.dts = max(packet.dts, track.last_dts + (self._strict and track.type != "subtitle"))
+        packet.pts = max(round(heard * scale), packet.dts)
         if output.rehearsal is not None and not output.rehearsal.takes(packet):
             if not output.damaged:
                 output.damaged = True
-                at = f"{float(packet.pts * packet.time_base):.3f} s"
+                at = f"{float(heard * unit):.3f} s"
                 said = f"{describe(output.source)} is damaged at {at}; packets that cannot be copied are left out"
                 self.warnings.append(("damaged", f"{self._source.path}: {said}"))
             return
         track.shown |= not packet.is_discard
-        track.time_base = packet.time_base
+        track.time_base = unit
         track.packets += 1
         track.bytes += packet.size
-        track.first = packet.pts if track.first is None else min(track.first, packet.pts)
-        track.last = max(track.last, packet.pts)
-        # Muxers insist on the order; some, and but for subtitles, on time that moves on in their own unit, which they
-        # have when the header is written.
-        self._container.start_encoding()
-        unit = output.stream.time_base or packet.time_base
-        scale = packet.time_base / unit
-        pts, dts = round(packet.pts * scale), round(packet.dts * scale)
-        if track.last_dts is not None:
-            dts = max(dts, track.last_dts + (self._strict and track.type != "subtitle"))
-        packet.pts, packet.dts, packet.time_base = max(pts, dts), dts, unit
-        packet.duration = round((packet.duration or 0) * scale)
-        track.last_dts = dts
+        track.first = heard if track.first is None else min(track.first, heard)
+        track.last = max(track.last, heard)
+        track.last_dts = packet.dts
         packet.stream = output.stream
         self._container.mux(packet)
 
@@ -337,12 +337,18 @@ def _form(container: str, stream: Stream, source: Decoder) -> str | None:
         return codec if container == "mp4" and _holds(container, stream) else None
     if container == "avi" and kind == "video":
         return None  # it would play at another rate: AVI counts frames
-    if _holds(container, stream):
+    if not (kind == "audio" and _is_misread(container, codec or "")) and _holds(container, stream):
         return codec or stream.type
     if kind == "audio":
         return encoder_for(container, stream)
     text: Any = stream.codec_context.codec if kind == "subtitle" and stream.codec_context is not None else None
     return _TEXTS.get(container) if text is not None and text.text_sub else None
+
+
+def _is_misread(container: str, codec: str) -> bool:
+    """Whether players would make something else of a copy of such sound. Many know no PCM in MP4, whose muxer fails
+    in the end where the channels are not named; in AVI, ADPCM has the speed of its bit rate, which is a rough one."""
+    return codec.startswith({"mp4": "pcm_", "avi": "adpcm_"}.get(container, "-"))
 
 
 def _holds(container: str, stream: Stream) -> bool:

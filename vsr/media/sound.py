@@ -10,17 +10,30 @@ import av
 from av.stream import Stream
 
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+_OPUS_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.1", "7.1")  # of 5.0 and 6.1, FFmpeg confuses the channels
+_FLAC_CHANNELS = 8
 _GAP_S = Fraction(1, 50)  # a shorter one is the rounding of a container's times
 
 
 def encoder_for(container: str, stream: Stream) -> str | None:
-    """FFmpeg's encoder whose sound ``container`` holds in the place of ``stream``: lossless, but for WebM; or None."""
+    """FFmpeg's encoder whose sound ``container`` holds in the place of ``stream``: lossless to 24 bits, but for WebM;
+    or None."""
     context: Any = stream.codec_context
     if context is None or not context.sample_rate or not context.layout.nb_channels:
         return None
     if container == "mov":
         return {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}.get(context.format.packed.name, "pcm_f32le")
-    return {"mp4": "flac", "avi": "pcm_s16le", "webm": "libopus"}.get(container)
+    if container in ("mp4", "matroska") and context.layout.nb_channels > _FLAC_CHANNELS:
+        return None
+    return {"mp4": "flac", "matroska": "flac", "avi": "pcm_s16le", "webm": "libopus"}.get(container)
+
+
+def _opus_layout(layout: av.AudioLayout) -> str:
+    """The layout of Opus that has a place for every channel of ``layout``, up to eight."""
+    unnamed = layout.name.endswith(" channels")
+    if layout.name in _OPUS_LAYOUTS or (unnamed and layout.nb_channels <= 4):
+        return layout.name
+    return "stereo" if layout.nb_channels <= 2 else "5.1" if layout.nb_channels <= 6 else "7.1"
 
 
 class SoundDecoder:
@@ -55,8 +68,8 @@ class SoundConverter:
         context, self._encoder = source.codec_context, out.codec_context
         assert isinstance(context, av.AudioCodecContext)
         rate, layout = context.sample_rate, context.layout.name
-        if self._encoder.name == "libopus" and rate not in _OPUS_RATES:
-            rate = 48000
+        if self._encoder.name == "libopus":
+            rate, layout = rate if rate in _OPUS_RATES else 48000, _opus_layout(context.layout)
         fine = context.format.packed.name not in ("u8", "s16")
         if self._encoder.name == "flac":
             self._encoder.format = "s32" if fine else "s16"
