@@ -17,7 +17,8 @@ _SHOWN = {"title", "artist", "album", "album_artist", "author", "comment", "comp
 def content_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags to carry over; Matroska and WebM have the names in capitals, MPEG-4 some with a language behind."""
     stale = {k for k in tags if _base(k) in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
-    return {k: v for k, v in tags.items() if k not in stale and not v.startswith("Lavf")}  # FFmpeg's own name
+    stale |= {k for k, v in tags.items() if k == "software" and v.startswith("Lavf")}  # FFmpeg's AVI
+    return {k: v for k, v in tags.items() if k not in stale}
 
 
 def stream_tags(tags: dict[str, str]) -> dict[str, str]:
