@@ -266,6 +266,35 @@ def test_alpha_comes_back(tmp_path: Path, codec: str, name: str, layout: Layout)
         assert error.max() < {"ffv1": 1e-9, "prores": 0.001}.get(codec, 0.02)
 
 
+@pytest.mark.parametrize("color_range", [1, 2])
+@pytest.mark.parametrize(
+    ("layout", "pix_fmt"),
+    [(Layout(YUV444, 12, alpha=True), "yuva444p16le"), (Layout(YUV422, 12, alpha=True), "yuva422p16le"),
+     (Layout(YUV420, 16, alpha=True), "yuva420p16le"), (Layout(YUV440, 10), "yuv440p10le")],
+)  # fmt: skip
+def test_ffv1_has_formats_that_older_decoders_know(
+    tmp_path: Path, layout: Layout, pix_fmt: str, color_range: int
+) -> None:
+    color = replace(SDR, range=color_range)
+    coder = Coder(replace(INFO, color=color), layout, settings("ffv1"), 64, 48, "matroska")
+    assert coder.pix_fmt == pix_fmt and not coder.warnings
+    path = tmp_path / "a.mkv"
+    encode(path, coder, layout)
+    given = frame(layout)
+    with av.open(str(path)) as container:
+        luma, blue, _, *alpha = views(next(container.decode(video=0)))
+    more = coder.layout.bits - layout.bits
+    np.testing.assert_array_equal(luma >> more, given.luma)
+    np.testing.assert_array_equal(blue >> more, given.planes[1])
+    if layout.alpha:
+        assert (alpha[0].min(), alpha[0].max()) == (0, (1 << coder.layout.bits) - 1)
+        np.testing.assert_array_equal(alpha[0] >> more, given.alpha)
+    tool = shutil.which("ffmpeg")
+    if tool:
+        said = subprocess.run([tool, "-v", "error", "-i", path, "-f", "framecrc", "-"], capture_output=True, text=True)
+        assert said.stderr == "" and len([line for line in said.stdout.splitlines() if line[0] != "#"]) == 3
+
+
 def test_alpha_is_dropped_where_the_container_has_no_place_for_it() -> None:
     coder = Coder(INFO, Layout(YUV420, 8, alpha=True), settings("vp9"), 64, 48, "mp4")
     assert coder.warnings == [("format", "vp9 has no alpha")] and coder.pix_fmt == "yuv420p"

@@ -55,6 +55,8 @@ _HARDWARE = {"nvenc": "an NVIDIA GPU", "qsv": "an Intel GPU", "amf": "an AMD GPU
 _HARDWARE |= {"videotoolbox": "a Mac with Apple's processor"}
 # What encoders name and then refuse, all but the formats given here
 _ALPHA_FORMATS = {"libx265": set[str](), "libvpx-vp9": {"yuva420p"}}
+# Formats that FFmpeg's decoders do not know in versions that are still about (its 5.1)
+_UNREADABLE = {"ffv1": {"yuva422p12le", "yuva444p12le"}}
 # Codecs that a muxer lets in and then refuses, or that hardly a player looks for there.
 _UNFIT = {"mov": {"av1", "vp8", "vp9"}, "mp4": {"ffv1"}}
 
@@ -328,6 +330,7 @@ def _encoded(encoder: Codec, pix_fmt: str) -> Layout | None:
     alpha = pix_fmt.startswith("yuva")
     layout = _SEMIPLANAR.get(pix_fmt) or Layout.of(pix_fmt.replace("yuva", "yuv"))
     refused = alpha and pix_fmt not in _ALPHA_FORMATS.get(encoder.name, {pix_fmt})
+    refused |= pix_fmt in _UNREADABLE.get(encoder.name, ())
     if layout is None or refused or "yuvj" in pix_fmt:
         return None
     bits = min(layout.bits, 10) if encoder.name.endswith("_nvenc") else layout.bits  # it takes 16 and codes 10
