@@ -25,6 +25,7 @@ from vsr.media.encode import Encoder, Written
 from vsr.media.pixels import Layout, views
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
+from vsr.pipeline import Job, run
 from vsr.size import Resolution
 
 SDR = Color(range=1, space=1, primaries=1, transfer=1, chroma_location=1)
@@ -168,6 +169,25 @@ def test_crf_0_is_lossless(tmp_path: Path, codec: str) -> None:
     with av.open(str(tmp_path / "a.mkv")) as container:
         for number, picture in enumerate(container.decode(video=0)):
             np.testing.assert_array_equal(views(picture)[0], frame(layout, number).luma)
+
+
+@pytest.mark.parametrize(
+    ("codec", "option", "says"),
+    [("h264", ("x264-params", "keyint=4:bogus=3"), "bogus"), ("hevc", ("x265-params", "bogus=2"), "bogus"),
+     ("h264", ("x264-params", "keyint=often"), "often"), ("av1", ("svtav1-params", "bogus=2"), "bogus"),
+     ("h264", ("time_base", "1/10"), "time_base"), ("ffv1", ("pix_fmt", "gray"), "pix_fmt"),
+     ("hevc", ("video_size", "64x64"), "leave it out")],
+)  # fmt: skip
+def test_what_an_encoder_does_not_take_is_refused(codec: str, option: tuple[str, str], says: str) -> None:
+    for _ in range(2):  # FFmpeg's log leaves out what it repeats
+        with pytest.raises(UsageError, match=says):
+            settings(codec, options=(option,)).check("matroska")
+    settings("h264", options=(("x264-params", "keyint=4:scenecut=0"),)).check("matroska")
+
+
+def test_quicktime_with_raw_pictures_is_refused() -> None:
+    with pytest.raises(UsageError, match="mov cannot hold rawvideo"):
+        settings("rawvideo").check("mov")
 
 
 def test_options_of_the_user_join_those_of_the_picture() -> None:
@@ -439,6 +459,36 @@ def test_uneven_times_stay_as_they_are(tmp_path: Path, codec: str, name: str, st
     written = encode(path, coder, layout, pts=[start + pts for pts in UNEVEN])
     checks = {check.name: check for check in verify(path, written, coder.promised)}
     assert checks["frames"].ok and checks["timestamps"].got == "all equal"
+
+
+@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize("options", [(), (("bf", "2"),)])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+@pytest.mark.parametrize(("codec", "ticks"), [("mpeg2video", 12800), ("mpeg4", 90000)])
+def test_an_encoder_that_counts_frames_has_any_times(
+    tmp_path: Path, codec: str, ticks: int, name: str, options: tuple[tuple[str, str], ...], start: int
+) -> None:
+    path, layout = tmp_path / name, Layout(YUV420, 8)
+    unit = ticks // 100
+    coder = Coder(replace(INFO, time_base=Fraction(1, ticks)), layout, settings(codec, options=options), 64, 48,
+                  CONTAINERS[path.suffix])  # fmt: skip
+    written = Written(64, 48, coder.promised.time_base, coder.promised, coder.container or "")
+    written.pts.extend(unit * (start + pts) for pts in UNEVEN)
+    with av.open(str(path), "w", format=coder.container, options={"avoid_negative_ts": "disabled"}) as output:
+        stream = coder.add_stream(output)
+        for number, pts in enumerate(written.pts):
+            picture = replace(frame(layout, number, pts=pts), time_base=coder.promised.time_base)
+            output.mux(coder.encode(stream, picture))
+        output.mux(coder.encode(stream, None))
+    assert not [check for check in verify(path, written, coder.promised) if not check.ok]
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_rate_that_a_codec_cannot_say_is_named(clip: Clip, tmp_path: Path, codec: str) -> None:
+    path = clip("a.mp4", time_base=Fraction(1, 17), pts=range(20))
+    with pytest.raises(OutputError, match=r"at 17[.\d]* a second: .*; choose another codec"):
+        run(Job(path, tmp_path / "b.mkv", model="bicubic", codec=codec))
+    assert not (tmp_path / "b.mkv").exists()
 
 
 @pytest.mark.parametrize("count", [1, 2])

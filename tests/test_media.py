@@ -484,7 +484,7 @@ def test_a_very_long_name_has_a_part_file_too(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_too_long_is_said_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="too long"):
+    with pytest.raises(OutputError, match="too long; give another with -o"):
         PartFile(tmp_path / ("x" * 300 + ".mkv"), overwrite=True)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import av
+import av.logging
 from av.codec import Codec
 
 from vsr.errors import UsageError
@@ -58,7 +60,11 @@ _ALPHA_FORMATS = {"libx265": set[str](), "libvpx-vp9": {"yuva420p"}}
 # Formats that FFmpeg's decoders do not know in versions that are still about (its 5.1)
 _UNREADABLE = {"ffv1": {"yuva422p12le", "yuva444p12le"}}
 # Codecs that a muxer lets in and then refuses, or that hardly a player looks for there.
-_UNFIT = {"mov": {"av1", "vp8", "vp9"}, "mp4": {"ffv1"}}
+_UNFIT = {"mov": {"av1", "vp8", "vp9", "rawvideo"}, "mp4": {"ffv1"}}
+# Options that say what VSR says of the source
+_OURS = {"time_base", "framerate", "video_size", "pixel_format", "pix_fmt", "aspect", "sar"}
+_OURS |= {"color_range", "colorspace", "color_primaries", "color_trc", "chroma_sample_location"}
+_REFUSED = re.compile(r"(Error parsing option|Unknown option|Invalid value for)")  # encoders only log it
 
 os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 writes its banner straight to stderr
 
@@ -112,6 +118,8 @@ class EncoderSettings:
         Raises ``UsageError`` where the encoder, a value or ``container`` (FFmpeg's name) does not do.
         """
         encoder = self.encoder()
+        if ours := [key for key, _ in self.options if key in _OURS]:
+            raise UsageError(f"the source says what {', '.join(ours)} shall be, and no encoder option; leave it out")
         better = ".webm holds vp9 and av1, .mov holds prores, .mkv holds all of them"
         unfit = UsageError(f"{container} cannot hold {self.codec}; choose another extension ({better})")
         if not fits(encoder, container):
@@ -126,7 +134,7 @@ class EncoderSettings:
             context.pix_fmt = encoder.video_formats[0].name if encoder.video_formats else "yuv420p"
             context.time_base = stream.time_base = Fraction(1, 25)
             try:
-                open_context(context, self)
+                refused = _open_listening(context, self)
             except av.error.FFmpegError as error:
                 family = encoder.name.rpartition("_")[2]
                 if family in _HARDWARE:
@@ -134,6 +142,8 @@ class EncoderSettings:
                 values = {"crf": self.crf, "preset": self.preset, **dict(self.options)}
                 given = ", ".join(f"{key}={value}" for key, value in values.items() if value is not None)
                 raise UsageError(f"{self.codec} cannot be opened with {given or 'its defaults'}") from error
+            if refused:
+                raise UsageError(f"{self.codec} does not take its parameters: {refused}")
             unknown = [key for key, _ in self.options if key in context.options]
             if unknown:
                 raise UsageError(f"{self.codec} has no option {', '.join(unknown)}")
@@ -141,6 +151,20 @@ class EncoderSettings:
                 trial.start_encoding()
             except av.error.FFmpegError as error:
                 raise unfit from error
+
+
+def _open_listening(context: Any, settings: EncoderSettings) -> str | None:
+    """``open_context``; what the encoder says of parameters (``x264-params``) that it does not take, None without."""
+    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as heard:
+            open_context(context, settings)
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skip)
+    return next((text.strip().rstrip(".") for _, _, text in heard if _REFUSED.match(text)), None)
 
 
 def _close(container: Any) -> None:

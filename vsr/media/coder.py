@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -25,6 +26,8 @@ from vsr.size import Resolution
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION: frames tell theirs, the average rate would not do
 _GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: as containers have it
+_RATE = Fraction(25)  # where the source says none
+_MPEG4_TICKS = 65535  # a second, at most
 _LEFT = 1  # AVCHROMA_LOC_LEFT
 _TRIAL_SIDE = 256  # pixels; some hardware takes no less
 _CHROMA_BLOCK = 4  # luma samples that share one of chroma, at most, in a row or column
@@ -66,6 +69,12 @@ class Coder:
         self._graph: av.filter.Graph | None = None
         self._frames = 0
         self._durations: dict[int, int] = {}  # of the frames that are in the encoder, by pts
+        # MPEG says one of a few rates and then counts frames (or parts of a second, which are none too fine): such an
+        # encoder gets numbers, and its packets the times of the frames that had them.
+        coarse = self.encoder.name == "mpeg4" and info.time_base.denominator > _MPEG4_TICKS and container != "avi"
+        counts = coarse or self.encoder.name in ("mpeg1video", "mpeg2video")
+        self._tick = 1 / (info.rate or _RATE) if counts else None
+        self._times = array("q")  # pts by number
         subsampled = self.layout.chroma not in (None, (0, 0))
         location = (info.color.chroma_location or _LEFT) if subsampled else 0
         color = replace(info.color, chroma_location=location)
@@ -139,7 +148,7 @@ class Coder:
         except (av.error.FFmpegError, ValueError, IndexError):
             return None
         finally:
-            self._graph, self._frames = None, 0  # those of the job are others
+            self._graph, self._frames, self._times = None, 0, array("q")  # those of the job are others
 
     def add_stream(self, container: Any, width: int | None = None, height: int | None = None) -> Any:
         """A stream of an output ``container`` with its encoder open, for pictures of the coder's or another size.
@@ -147,11 +156,11 @@ class Coder:
         Raises ``av.error.FFmpegError`` where the encoder takes no such picture.
         """
         rate, time_base = self.promised.rate, self.promised.time_base
-        stream = container.add_stream(self.encoder.name, rate=rate or Fraction(25))
+        stream = container.add_stream(self.encoder.name, rate=rate or _RATE)
         context = stream.codec_context
         if self.container == "avi":
             # AVI counts frames, at the rate: one tick each, and no B-frames.
-            time_base = 1 / (rate or Fraction(25))
+            time_base = 1 / (rate or _RATE)
             context.max_b_frames = 0
         stream.time_base = time_base
         if self.encoder.canonical_name == "hevc" and self.container in ("mp4", "mov"):
@@ -162,7 +171,7 @@ class Coder:
     def open(self, context: Any, time_base: Fraction, width: int, height: int) -> None:
         """Set and open ``context``, an encoder's, for pictures of that size with pts in ``time_base`` units."""
         info, color = self.promised, self.promised.color
-        context.time_base = time_base
+        context.time_base = self._tick or time_base
         context.width, context.height, context.pix_fmt = width, height, self.pix_fmt
         context.flags |= _FRAME_DURATION
         context.sample_aspect_ratio = info.sample_aspect or 0
@@ -182,14 +191,36 @@ class Coder:
             self._frames += 1
             if frame.duration and frame.pts is not None:
                 self._durations[frame.pts] = frame.duration
-        packets: list[av.Packet] = encoder.encode(None if frame is None else self.picture(frame))
+        picture = None if frame is None else self.picture(frame)
+        if picture is not None and self._tick:
+            self._times.append(picture.pts or 0)
+            picture.pts, picture.time_base, picture.duration = len(self._times) - 1, self._tick, 1
+        packets: list[av.Packet] = encoder.encode(picture)
         for packet in packets:
+            if self._tick:
+                self._restore_times(packet)
             if packet.pts is not None:
                 # Not all encoders pass it on, and the last frame of an uneven video has no other.
                 packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
             if frame is None and self._frames <= 2:
                 packet.dts = packet.pts  # x265 leaves it to chance where it has too few frames to change their order
         return packets
+
+    def _restore_times(self, packet: av.Packet) -> None:
+        """Give the packet of a numbered frame that frame's time, and its time of decoding likewise."""
+        assert self._tick is not None and packet.pts is not None
+        unit = self._tick if self.container == "avi" else self.promised.time_base
+        number = packet.pts if packet.dts is None else packet.dts
+        ahead = min(0, number) * max(1, round(self._tick / unit))
+        packet.pts, packet.dts = self._times[packet.pts], self._times[max(0, number)] + ahead
+        packet.time_base = unit
+
+    def refusal(self, what: BaseException) -> str:
+        """What to say where the encoder does not take the pictures, and what to do."""
+        pictures = f"{self.width}x{self.height} ({self.pix_fmt}) at {float(self.promised.rate or _RATE):.6g} a second"
+        reason = getattr(what, "strerror", None) or what
+        remedy = "choose another codec or a smaller size"
+        return f"{self.settings.codec} cannot encode pictures of {pictures}: {reason}; {remedy}"
 
     def picture(self, frame: Frame) -> av.VideoFrame:
         """``frame`` as the encoder takes it."""
@@ -298,13 +329,12 @@ def trial(
     width, height = resolution.width, resolution.height
     coder = Coder(source.info, source.layout, settings, width, height, None)
     context: Any = CodecContext.create(coder.encoder)
-    context.framerate = source.info.rate or Fraction(25)
+    context.framerate = source.info.rate or _RATE
     context.flags |= _GLOBAL_HEADER
     try:
         coder.open(context, source.info.time_base, width, height)
         begun = time.perf_counter()
         sizes = [packet.size for frame in (*frames, None) for packet in coder.encode(context, frame)]
     except av.error.FFmpegError as error:
-        picture = f"pictures of {width}x{height} ({coder.pix_fmt})"
-        raise OutputError(f"{source.path}: {settings.codec} cannot encode {picture}: {error.strerror}") from error
+        raise OutputError(f"{source.path}: {coder.refusal(error)}") from error
     return time.perf_counter() - begun, sum(sizes[:1]), sum(sizes[1:])

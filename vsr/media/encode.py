@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -138,8 +139,7 @@ class Encoder:
         try:
             stream = self._coder.add_stream(self._container)
         except av.error.FFmpegError as error:
-            picture = f"a picture of {self.written.width}x{self.written.height} ({self._coder.pix_fmt})"
-            raise OutputError(f"{self.target}: {self._coder.settings.codec} cannot encode {picture}") from error
+            raise OutputError(f"{self.target}: {self._coder.refusal(error)}") from error
         stream.set_display_matrix(source.display_matrix)
         tags = stream_tags(source.stream.metadata)
         tags.pop("alpha_mode", None)  # the muxer says it of what has alpha
@@ -207,4 +207,5 @@ class Encoder:
             raise
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise OutputError(f"{self.target} cannot be written: {reason}") from error
+            remedy = "; free some, or write elsewhere with -o" if error.errno == errno.ENOSPC else ""
+            raise OutputError(f"{self.target} cannot be written: {reason}{remedy}") from error

@@ -33,7 +33,7 @@ class PartFile:
         except (FileNotFoundError, NotADirectoryError):
             exists = False
         except OSError as error:  # too long a name
-            raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+            raise OutputError(f"{target} cannot be written: {error.strerror}; give another with -o") from error
         if exists and not overwrite:
             raise self._exists()
 
