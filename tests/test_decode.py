@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,32 @@ def test_a_clock_that_turns_over_soon_begins_at_0(clip: Clip, tmp_path: Path, na
     heard: list[Event] = []
     run(Job(path, tmp_path / name, model="bicubic", preset="ultrafast"), heard.append)
     assert [event.code for event in heard if isinstance(event, Warned)] == ["moved"]
+
+
+@pytest.mark.parametrize("mode", ["left_right", "top_bottom"])
+@pytest.mark.parametrize("size", [(48, 32), (160, 120), (240, 180)])
+@pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2), Fraction(1), Fraction(64, 45)])
+def test_two_views_in_a_picture_keep_the_shape_of_their_pixels(
+    clip: Clip, tmp_path: Path, mode: str, size: tuple[int, int], aspect: Fraction
+) -> None:
+    plain = clip("a.mp4", size=size, pts=range(0, 3 * 512, 512), aspect=aspect)
+    path = tmp_path / "b.mkv"
+    run(Job(_as_stereo(plain, tmp_path / "stereo.mkv", mode), path, model="bicubic", preset="ultrafast"))
+    source = probe(tmp_path / "stereo.mkv").video
+    made = probe(path).video
+    assert source and made and source.sample_aspect == made.sample_aspect
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].metadata["stereo_mode"] == mode
+
+
+def _as_stereo(plain: Path, path: Path, mode: str) -> Path:
+    """A copy that says that it has two views; its display size is that of the whole picture, as mkvmerge writes it."""
+    tool = shutil.which("mkvmerge")
+    if tool is None:
+        pytest.skip("no mkvmerge")
+    number = {"left_right": 1, "top_bottom": 3}[mode]
+    subprocess.run([tool, "-q", "-o", path, "--stereo-mode", f"0:{number}", plain], check=True)
+    return path
 
 
 # ---- alpha -------------------------------------------------------------------------------------------------------

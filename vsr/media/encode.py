@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -24,6 +25,13 @@ from vsr.media.decode import Decoder
 from vsr.media.tags import content_tags, lost_tags, muxer_options, stream_tags
 from vsr.size import Resolution
 
+# StereoMode, DisplayWidth and DisplayHeight in Matroska's header
+_NUMBER = rb"(?:(?<=\x81).|(?<=\x82)..)"  # behind its length
+_STEREO = re.compile(
+    rb"\x53\xb8\x81.(?P<size>\x54\xb0[\x81\x82](?P<width>%b)\x54\xba[\x81\x82](?P<height>%b))" % (_NUMBER, _NUMBER),
+    re.DOTALL,
+)
+_HEADER_BYTES = 1 << 20
 _TIMECODE_RATE = 240  # frames a second that FFmpeg can count in a timecode, at least
 
 
@@ -78,7 +86,7 @@ class Encoder:
             rate = 1 / info.time_base if counted else source.stream.guessed_rate or info.rate or Fraction(25)
             info, self._tick = replace(info, rate=rate), 1 / rate
         width, height = resolution.width, resolution.height
-        self.target = target or path
+        self.target, self._path = target or path, path
         if container == "avi" and source.display_matrix is not None:
             raise OutputError(f"{self.target}: avi cannot say that a picture is turned; use .mkv")
         self.warnings: deque[tuple[str, str]] = deque()
@@ -198,6 +206,8 @@ class Encoder:
             self._container.mux(self._coder.encode(self._stream, None))
             self._copies.finish()
             self._container.close()
+            if self.written.container == "matroska" and "stereo_mode" in self._stream.metadata:
+                _mend_stereo_aspect(self._path, self.written.promised.sample_aspect or Fraction(1))
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -209,3 +219,24 @@ class Encoder:
             reason = getattr(error, "strerror", None) or error
             remedy = "; free some, or write elsewhere with -o" if error.errno == errno.ENOSPC else ""
             raise OutputError(f"{self.target} cannot be written: {reason}{remedy}") from error
+
+
+def _mend_stereo_aspect(path: Path, aspect: Fraction) -> None:
+    """State the shape of pixels in a Matroska file of two views, as FFmpeg reads it there: from a display size that it
+    counts for one view. The muxer writes that of one view for square pixels, and PyAV tells it of no others."""
+    with open(path, "r+b") as file:
+        found = _STEREO.search(file.read(_HEADER_BYTES))
+        if found is None:
+            return
+        width, height = (int.from_bytes(found[name]) for name in ("width", "height"))
+        shape = width * aspect / height
+        bytes_of_both = len(found["width"]) + len(found["height"])
+        for wide in sorted(range(1, bytes_of_both), key=lambda wide: abs(wide - len(found["width"]))):
+            high = bytes_of_both - wide
+            most = min(((1 << 8 * wide) - 1) // shape.numerator, ((1 << 8 * high) - 1) // shape.denominator)
+            if most:
+                times = min(most, max(1, height // shape.denominator))
+                file.seek(found.start("size"))
+                file.write(b"\x54\xb0" + bytes([0x80 + wide]) + (shape.numerator * times).to_bytes(wide))
+                file.write(b"\x54\xba" + bytes([0x80 + high]) + (shape.denominator * times).to_bytes(high))
+                return
