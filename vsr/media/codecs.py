@@ -155,6 +155,9 @@ class EncoderSettings:
 
 def _open_listening(context: Any, settings: EncoderSettings) -> str | None:
     """``open_context``; what the encoder says of parameters (``x264-params``) that it does not take, None without."""
+    if not any(key.endswith("-params") for key, _ in settings.options):
+        open_context(context, settings)  # unheard: it holds the interpreter, which a thread that logs would wait for
+        return None
     level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)
