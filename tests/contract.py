@@ -11,12 +11,14 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -471,22 +473,27 @@ def table(reports: list[Report]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def examined(path: Path) -> Report:
+    """One clip, whole, in a folder of its own; a line about it on stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "out"
+        made.mkdir()
+        report = examine(path, made, run=run_apart)
+    for old in (str(path), str(made), str(path.parent)):
+        report.end = report.end.replace(old, path.name)
+    print(report, file=sys.stderr, flush=True)
+    return report
+
+
 def main() -> int:
     """The table on stdout, a line for each clip on stderr; the status is the number of clips that end wrong."""
     options = argparse.ArgumentParser(description="Take every clip of a folder through 'vsr upscale' and compare.")
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--only", default="", metavar="TEXT", help="clips with this in their path")
     arguments = options.parse_args()
-    reports = []
-    for path in sorted(p for p in arguments.data.rglob("*") if p.is_file() and arguments.only in str(p)):
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "out"
-            made.mkdir()
-            report = examine(path, made, run=run_apart)
-        for old in (str(path), str(made), str(path.parent)):
-            report.end = report.end.replace(old, path.name)
-        print(report, file=sys.stderr, flush=True)
-        reports.append(report)
+    clips = sorted(p for p in arguments.data.rglob("*") if p.is_file() and arguments.only in str(p))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = list(pool.map(examined, clips))
     print(table(reports), end="")
     return min(100, sum(not report.right for report in reports))
 
