@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from vsr.media.decode import Decoder
 from vsr.media.probe import codec_name
 from vsr.media.sound import SoundConverter, SoundDecoder, encoder_for
 from vsr.media.subtitles import TextConverter
-from vsr.media.tags import stream_tags
+from vsr.media.tags import fit_stream_tags, stream_tags
 
 _COVERS = {"mjpeg": "jpg", "png": "png"}
 _TEXTS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
@@ -111,12 +110,11 @@ class Copies:
                 warn("is encoded again")
             else:
                 convert = TextConverter(stream, out, warn)
-        out.metadata.update(stream_tags(stream.metadata))
-        out.disposition = stream.disposition
+        told = carry_labels(self._container, stream, out, self._source, self.warnings)
         self.kinds[kind_of(stream)] += 1
         if stream.type != "attachment":
             unit = stream.time_base or Fraction(1, av.time_base)
-            track = Track(track_index(self._container), kind_of(stream), unit, labels=labels(self._container, out))
+            track = Track(track_index(self._container), kind_of(stream), unit, labels=told)
             rehearsal = None if convert else _Rehearsal(self._container.format.name, stream)
             self._outputs[stream.index] = _Output(stream, out, track, convert, rehearsal)
             self.tracks.append(track)
@@ -289,19 +287,25 @@ def kind_of(stream: Stream) -> str:
     return "cover" if stream.type == "video" and stream.disposition & Disposition.attached_pic else stream.type
 
 
-def labels(container: OutputContainer, out: Stream) -> dict[str, str]:
-    """What ``container`` tells of a stream apart from its content: ``language``, ``title`` and ``disposition``, as far
-    as the container has a place for them."""
+def carry_labels(
+    container: OutputContainer, stream: Stream, out: Stream, source: Decoder, warnings: deque[tuple[str, str]]
+) -> dict[str, str]:
+    """Give ``out`` the tags and the disposition of ``stream``; ``warnings`` gets a pair for tags without a place.
+
+    Returns what ``container`` then tells of it apart from its content: ``language``, ``title``, ``disposition``.
+    """
     name = container.format.name
+    tags, lost = fit_stream_tags(name, stream.metadata)
+    if lost:
+        said = f"{name} has no place for these metadata of {describe(stream)}, which are dropped: {', '.join(lost)}"
+        warnings.append(("metadata", f"{source.path}: {said}"))
+    out.metadata.update(tags)
+    out.disposition = stream.disposition
     told: dict[str, str] = {}
     if name not in _DISPOSITIONS or out.type not in ("audio", "subtitle", "video"):
         return told
-    tags = {key.lower(): value for key, value in out.metadata.items()}
-    language = tags.get("language", "und")
-    if language != "und" and (name not in ("mp4", "mov") or re.fullmatch("[a-z]{3}", language)):
-        told["language"] = language
-    if "title" in tags:
-        told["title"] = tags["title"]
+    tags = {key.lower(): value for key, value in stream_tags(tags).items()}
+    told |= {key: tags[key] for key in ("language", "title") if tags.get(key, "und") != "und"}
     said = disposition_names(name, out)
     if said != "none" or name not in ("mp4", "mov"):  # where none of a kind is the default, MPEG-4's first one is
         told["disposition"] = said

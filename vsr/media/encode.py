@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import re
 from array import array
 from collections import Counter, deque
@@ -15,14 +16,15 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.video.stream import VideoStream
 
 from vsr.errors import OutputError, VsrError
 from vsr.frame import Frame, VideoInfo
 from vsr.media.codecs import EncoderSettings
 from vsr.media.coder import Coder
-from vsr.media.copy import Copies, Track, labels, track_index
+from vsr.media.copy import Copies, Track, carry_labels, track_index
 from vsr.media.decode import Decoder
-from vsr.media.tags import content_tags, lost_tags, muxer_options, stream_tags
+from vsr.media.tags import content_tags, lost_tags, muxer_options
 from vsr.size import Resolution
 
 # StereoMode, DisplayWidth and DisplayHeight in Matroska's header
@@ -149,12 +151,13 @@ class Encoder:
         except av.error.FFmpegError as error:
             raise OutputError(f"{self.target}: {self._coder.refusal(error)}") from error
         stream.set_display_matrix(source.display_matrix)
-        tags = stream_tags(source.stream.metadata)
-        tags.pop("alpha_mode", None)  # the muxer says it of what has alpha
-        stream.metadata.update(tags)
-        stream.disposition = source.stream.disposition
+        told = carry_labels(self._container, source.stream, stream, source, self.warnings)
+        stream.metadata.pop("alpha_mode", None)  # the muxer says it of what has alpha
+        if _is_cropped(source.stream):
+            said = "players are to crop the picture, and will not crop that of the output"
+            self.warnings.append(("metadata", f"{source.path}: {said}"))
         self.written.index = track_index(self._container) or 0
-        self.written.labels = labels(self._container, stream)
+        self.written.labels = told
         return stream
 
     def __enter__(self) -> Encoder:
@@ -240,3 +243,17 @@ def _mend_stereo_aspect(path: Path, aspect: Fraction) -> None:
                 file.write(b"\x54\xb0" + bytes([0x80 + wide]) + (shape.numerator * times).to_bytes(wide))
                 file.write(b"\x54\xba" + bytes([0x80 + high]) + (shape.denominator * times).to_bytes(high))
                 return
+
+
+def _is_cropped(stream: VideoStream) -> bool:
+    """Whether the container says that players leave out the edges of the picture. PyAV does not expose it, but a header
+    of Matroska in memory spells it out, as PixelCropBottom, ...Top, ...Left or ...Right."""
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="matroska", options={"fflags": "bitexact"}) as container:  # no random numbers
+            container.add_stream_from_template(stream, opaque=True)
+            container.start_encoding()
+    except (av.error.FFmpegError, ValueError):  # it takes no uncompressed video
+        return False
+    told = header.getvalue().replace(stream.codec_context.extradata or b"-", b"")
+    return re.search(rb"\x54[\xaa\xbb\xcc\xdd][\x81\x82]", told) is not None

@@ -14,6 +14,16 @@ _SHOWN = {"title", "artist", "album", "album_artist", "author", "comment", "comp
           "disc", "episode_id", "genre", "lyrics", "show", "synopsis", "track"}  # fmt: skip
 
 
+# ISO 639-2 has two codes for some languages; QuickTime's list has one of them, or what FFmpeg calls it there.
+_TWINS = {
+    "alb": "sqi", "arm": "hye", "baq": "eus", "bur": "mya", "chi": "zho", "cze": "ces", "dut": "nld", "fre": "fra",
+    "geo": "kat", "ger": "deu", "gre": "ell", "ice": "isl", "mac": "mkd", "mao": "mri", "may": "msa", "per": "fas",
+    "rum": "ron", "slo": "slk", "tib": "bod", "wel": "cym",
+}  # fmt: skip
+_TWINS |= {new: old for old, new in _TWINS.items()}
+_QUICKTIME = {"fao": "fo ", "hrv": "hr ", "pan": "pa ", "srp": "sr ", "swe": "sve"}
+
+
 def content_tags(tags: dict[str, str]) -> dict[str, str]:
     """The tags to carry over; Matroska and WebM have the names in capitals, MPEG-4 some with a language behind."""
     stale = {k for k in tags if _base(k) in _STALE_TAGS or k.upper().startswith(_STALE_PREFIXES)}
@@ -26,7 +36,30 @@ def stream_tags(tags: dict[str, str]) -> dict[str, str]:
     kept = content_tags(tags)
     if "name" in kept:
         kept.setdefault("title", kept.pop("name"))
+    for iso, own in _QUICKTIME.items():
+        if kept.get("language") == own:
+            kept["language"] = iso
     return kept
+
+
+def fit_stream_tags(container: str, tags: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The ``tags`` of a stream as ``container`` (FFmpeg's name of the muxer) keeps them, its language by another code
+    where it needs that; and those that it has no place for but should have, as "name=text"."""
+    kept = stream_tags(tags)
+    lost: list[str] = []
+    if container in ("matroska", "webm"):
+        return kept, lost
+    language = kept.pop("language", "und")
+    if language != "und":
+        codes = [code for code in (language, _TWINS.get(language), _QUICKTIME.get(language)) if code]
+        read = {code: _reread(container, {}, {"language": code})[1].get("language") for code in codes}
+        if code := next((code for code in codes if read[code] == code), None):
+            kept["language"] = code
+        else:
+            lost.append(f"language={language}")
+    if (mode := kept.pop("stereo_mode", "mono")) != "mono":
+        lost.append(f"stereo_mode={mode}")
+    return kept, lost
 
 
 def muxer_options(container: str, tags: dict[str, str]) -> dict[str, str]:
@@ -44,16 +77,24 @@ def lost_tags(container: str, tags: dict[str, str], options: dict[str, str]) -> 
     """The names of those ``tags`` that ``container`` does not keep: a tiny file is written with them, and read."""
     if not tags or container in ("matroska", "webm"):  # which keep all
         return []
+    kept = {_base(name) for name in _reread(container, tags, {}, options)[0]}
+    return [name for name, text in tags.items() if text and _base(name) not in kept]
+
+
+def _reread(
+    container: str, tags: dict[str, str], of_stream: dict[str, str], options: dict[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What is read of these tags, the file's and its stream's, that were written to a tiny file."""
     written = io.BytesIO()
     with av.open(written, "w", format=container, container_options=options, metadata_errors="surrogateescape") as made:
         made.metadata.update(tags)
         video = made.add_stream("mpeg4", rate=25)
+        video.metadata.update(of_stream)
         video.width = video.height = 16
         for frame in (av.VideoFrame(16, 16, "yuv420p"), None):
             made.mux(video.encode(frame))
     with av.open(io.BytesIO(written.getvalue()), "r", metadata_errors="surrogateescape") as read:
-        kept = {_base(name) for name in read.metadata}
-    return [name for name, text in tags.items() if text and _base(name) not in kept]
+        return dict(read.metadata), dict(read.streams[0].metadata)
 
 
 def _base(name: str) -> str:

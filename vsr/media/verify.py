@@ -152,7 +152,7 @@ def _streams(written: Written, kinds: Counter[str]) -> Check:
 
 
 def _labels(container: str, stream: Stream) -> dict[str, str]:
-    """What is said of a stream, under the names that ``vsr.media.copy.labels`` gives them."""
+    """What is said of a stream, under the names that ``vsr.media.copy.carry_labels`` gives them."""
     tags = {key.lower(): value for key, value in stream_tags(stream.metadata).items()}
     told = {key: tags[key] for key in ("language", "title") if key in tags}
     return told | {"disposition": disposition_names(container, stream)}
