@@ -38,7 +38,7 @@ _ATTACHED = "as an attachment"
 @dataclass(slots=True)
 class Track:
     """What was written to one stream: packets, their bytes, the first and last pts in ``time_base`` units, as the
-    source has them; ``last_dts`` is in the output's unit.
+    source has them where it is in order; ``last_dts`` is in the output's unit.
 
     ``index`` is the stream's own in the finished file, None for a cover (they come after all others); ``labels`` are
     what the container says of it. ``shown`` says whether there is more than packets that no player shows, as a start
@@ -67,6 +67,7 @@ class _Output:
     convert: TextConverter | SoundConverter | None = None
     rehearsal: _Rehearsal | None = None
     damaged: bool = False
+    latest: int | None = None  # dts that the source gave, in the output's unit
 
 
 class Copies:
@@ -176,10 +177,13 @@ class Copies:
         heard, unit = packet.pts, packet.time_base
         packet.time_base = output.stream.time_base or unit
         scale = unit / packet.time_base
-        packet.dts, packet.duration = round(packet.dts * scale), round((packet.duration or 0) * scale)
+        given, packet.duration = round(packet.dts * scale), round((packet.duration or 0) * scale)
+        packet.dts = given
         if track.last_dts is not None:
-            packet.dts = max(packet.dts, track.last_dts + (self._strict and track.type != "subtitle"))
+            packet.dts = max(given, track.last_dts + (self._strict and track.type != "subtitle"))
         packet.pts = max(round(heard * scale), packet.dts)
+        if output.latest is not None and given < output.latest:  # the source's own time goes back
+            heard = round(packet.pts / scale)
         if output.rehearsal is not None and not output.rehearsal.takes(packet):
             if not output.damaged:
                 output.damaged = True
@@ -194,6 +198,7 @@ class Copies:
         track.first = heard if track.first is None else min(track.first, heard)
         track.last = max(track.last, heard)
         track.last_dts = packet.dts
+        output.latest = given if output.latest is None else max(output.latest, given)
         packet.stream = output.stream
         self._container.mux(packet)
 
