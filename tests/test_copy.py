@@ -645,3 +645,33 @@ def test_a_crop_that_players_make_is_told(clip: Clip, tmp_path: Path, edges: str
     failed, warnings = remux(path, tmp_path / "b.mkv")
     said = "players are to crop the picture, and will not crop that of the output"
     assert not failed[0] and warnings == [("metadata", f"{path}: {said}")]
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix", "copied"),
+    [("ac3", ".mkv", True), ("ac3", ".avi", False), ("aac", ".avi", False), ("libmp3lame", ".avi", True),
+     ("pcm_s16le", ".avi", True), ("eac3", ".mkv", False), ("bytes", ".avi", False)],
+)  # fmt: skip
+def test_sound_has_its_speed_in_avi(clip: Clip, tmp_path: Path, codec: str, suffix: str, copied: bool) -> None:
+    """What the muxer would count in units of another length is encoded again."""
+    if codec == "bytes":  # as other programs write MP3 of a constant bit rate
+        unit, lame = Fraction(1, 25), "libmp3lame"
+        path = clip("a.avi", time_base=unit, pts=range(100), audio=1, audio_codec=lame, codec="mpeg4")
+        data = bytearray(path.read_bytes())
+        header = data.index(b"auds")
+        with av.open(str(path)) as container:
+            sizes = [packet.size for packet in container.demux(audio=0) if packet.size]
+        rate = round(sum(sizes) / len(sizes) / 1152 * 48000)
+        data[header + 20 : header + 28] = (1).to_bytes(4, "little") + rate.to_bytes(4, "little")
+        data[header + 44 : header + 48] = (1).to_bytes(4, "little")  # bytes in a sample
+        form = data.index(b"strf", header) + 8
+        data[form + 12 : form + 14] = (1).to_bytes(2, "little")  # and in a block
+        path.write_bytes(data)
+    else:
+        unit = Fraction(1, 25 if suffix == ".avi" else 1000)
+        ticks = range(100) if suffix == ".avi" else range(0, 4000, 40)
+        path = clip(f"a{suffix}", time_base=unit, pts=ticks, audio=1, audio_codec=codec, codec="mpeg4")
+    failed, warnings = remux(path, tmp_path / "b.avi")
+    assert not failed[0] and ("converted_stream" in [code for code, _ in warnings]) != copied
+    (wanted,), (got,) = packets(path, "audio"), packets(tmp_path / "b.avi", "audio")
+    assert got[-1][0] == pytest.approx(wanted[-1][0], abs=0.1) and got[-1][0] > 3.8

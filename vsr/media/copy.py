@@ -31,6 +31,7 @@ _MATROSKA = (
 )  # fmt: skip
 _WEBM = Disposition.default | Disposition.forced
 _DISPOSITIONS = {"mp4": Disposition.default, "mov": Disposition.default, "matroska": _MATROSKA, "webm": _WEBM}
+_AVI_SOUND = {"mp2", "mp3", "gsm_ms"}
 _ELSEWHERE = "as something else in the container"
 _ATTACHED = "as an attachment"
 
@@ -346,7 +347,7 @@ def _form(container: str, stream: Stream, source: Decoder) -> str | None:
         return codec if container == "mp4" and _holds(container, stream) else None
     if container == "avi" and kind == "video":
         return None  # it would play at another rate: AVI counts frames
-    if not (kind == "audio" and _is_misread(container, codec or "")) and _holds(container, stream):
+    if not (kind == "audio" and _is_misread(container, stream)) and _holds(container, stream):
         return codec or stream.type
     if kind == "audio":
         return encoder_for(container, stream)
@@ -354,18 +355,27 @@ def _form(container: str, stream: Stream, source: Decoder) -> str | None:
     return _TEXTS.get(container) if text is not None and text.text_sub else None
 
 
-def _is_misread(container: str, codec: str) -> bool:
-    """Whether players would make something else of a copy of such sound. Many know no PCM in MP4, whose muxer fails
-    in the end where the channels are not named; in AVI, ADPCM has the speed of its bit rate, which is a rough one."""
-    return codec.startswith({"mp4": "pcm_", "avi": "adpcm_"}.get(container, "-"))
+def _is_misread(container: str, stream: Stream) -> bool:
+    """Whether a copy of such sound would be heard otherwise, or not at all, although the muxer takes it.
+
+    Many players know no PCM in MP4, whose muxer fails in the end where the channels are not named. AVI counts blocks or
+    bytes, of which FFmpeg tells the right length for few codecs, for some not if they come from AVI.
+    """
+    codec, from_avi = codec_name(stream) or "", stream.container.format.name == "avi"
+    if container == "avi":
+        known = _AVI_SOUND if from_avi else _AVI_SOUND | {"aac", "ac3"}
+        return codec not in known and not codec.startswith("pcm_")
+    return container == "mp4" and codec.startswith("pcm_")
 
 
 def _holds(container: str, stream: Stream) -> bool:
     """Whether ``container`` can hold a copy of ``stream``: the muxer itself is asked, with a header in memory."""
     trial = av.open(io.BytesIO(), "w", format=container)
     try:
-        trial.add_stream_from_template(stream, opaque=True)
+        copy = trial.add_stream_from_template(stream, opaque=True)
         trial.start_encoding()
+        if container == "avi" and stream.container.format.name == "avi" and stream.type == "audio":
+            return copy.time_base == stream.time_base  # else it would be faster or slower
     except (av.error.FFmpegError, ValueError):
         return False
     finally:
