@@ -481,6 +481,8 @@ def examined(path: Path) -> Report:
         report = examine(path, made, run=run_apart)
     for old in (str(path), str(made), str(path.parent)):
         report.end = report.end.replace(old, path.name)
+    for event in report.outcome.events if report.outcome else []:
+        event["message"] = event.get("message", "").replace(str(path), path.name)
     print(report, file=sys.stderr, flush=True)
     return report
 
