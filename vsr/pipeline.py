@@ -121,18 +121,20 @@ def run_together(
             return []
 
         depth = min(depth, max(1, _AHEAD_BYTES // sum(output.frame_bytes(source.layout) for output in outputs)))
+        meter.start()
         items = prefetch(meter.decoded(source), depth)
         upscaled = prefetch(_upscaled(items, outputs, meter), depth)
         with contextlib.closing(upscaled):
             begin = _begin(upscaled, min(max(2, (meter.total or 0) // _TRIAL_SHARE), depth), control)
-            for output, estimate in zip(outputs, _estimates(begin, outputs, source, meter), strict=True):
+            with meter.left_out():
+                estimates = _estimates(begin, outputs, source, meter)
+            for output, estimate in zip(outputs, estimates, strict=True):
                 control.obey()
                 emit(output.started(meter.total, estimate))
                 if estimate and estimate.bytes > (free := shutil.disk_usage(output.part.path.parent).free):
                     mib = estimate.bytes >> 20, free >> 20
                     said = f"{output.plan.target} may take {mib[0]} MiB, and {mib[1]} MiB are free there"
                     emit(Warned(first.input, "space", said))
-            meter.restart()
             for item in itertools.chain(_popped(begin), upscaled):
                 control.obey()
                 with meter.work("encode"):
@@ -310,12 +312,20 @@ class _Meter:
         self.upscale_s = math.inf  # a frame, at least
         self._control = control
         self._worked = dict.fromkeys(_STAGES, 0.0)
-        self.restart()
+        self._begun = self._told = 0.0
+        self._left_out_s = 0.0
 
-    def restart(self) -> None:
-        """Speed is counted from here on."""
+    def start(self) -> None:
+        """Speed is counted from here on, without pauses."""
         self._begun = self._told = time.monotonic()
-        self._paused_s = self._control.paused_s
+        self._left_out_s = -self._control.paused_s
+
+    @contextlib.contextmanager
+    def left_out(self) -> Iterator[None]:
+        """What takes its time here is no part of the work."""
+        begun = time.monotonic()
+        yield
+        self._left_out_s += time.monotonic() - begun
 
     @contextlib.contextmanager
     def work(self, stage: str) -> Iterator[None]:
@@ -350,7 +360,7 @@ class _Meter:
         return True
 
     def progress(self) -> Progress:
-        seconds = max(time.monotonic() - self._begun - (self._control.paused_s - self._paused_s), 1e-9)
+        seconds = max(time.monotonic() - self._begun - self._left_out_s - self._control.paused_s, 1e-9)
         fps = self.frames / seconds
         left = None if self.total is None else max(0, self.total - self.frames)
         stage_ms = {stage: 1000 * worked / max(1, self.frames) for stage, worked in self._worked.items()}
