@@ -21,11 +21,11 @@ def encoder_for(container: str, stream: Stream) -> str | None:
     context: Any = stream.codec_context
     if context is None or not context.sample_rate or not context.layout.nb_channels:
         return None
-    if container == "mov":
+    if container in ("mov", "avi"):
         return {"u8": "pcm_s16le", "s16": "pcm_s16le", "s32": "pcm_s32le"}.get(context.format.packed.name, "pcm_f32le")
     if container in ("mp4", "matroska") and context.layout.nb_channels > _FLAC_CHANNELS:
         return None
-    return {"mp4": "flac", "matroska": "flac", "avi": "pcm_s16le", "webm": "libopus"}.get(container)
+    return {"mp4": "flac", "matroska": "flac", "webm": "libopus"}.get(container)
 
 
 def _opus_layout(layout: av.AudioLayout) -> str:
