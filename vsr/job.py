@@ -92,7 +92,7 @@ def check_job(job: Job) -> bool:
     """
     if job.overwrite and job.skip_existing:
         raise UsageError("an existing output is replaced or skipped, not both; choose one")
-    Deinterlacer(job.deinterlace)
+    Deinterlacer(job.deinterlace)  # raises for a mode that there is not
     if job.size is None:
         _check_model(job, job.scale)
     engine_choice(job.engine, job.precision)

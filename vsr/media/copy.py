@@ -32,6 +32,7 @@ _MATROSKA = (
 _WEBM = Disposition.default | Disposition.forced
 _DISPOSITIONS = {"mp4": Disposition.default, "mov": Disposition.default, "matroska": _MATROSKA, "webm": _WEBM}
 _AVI_SOUND = {"mp2", "mp3", "gsm_ms"}
+_HOPELESS = 500  # packets without one that the muxer takes after which no more are tried
 _ELSEWHERE = "as something else in the container"
 _ATTACHED = "as an attachment"
 
@@ -211,12 +212,16 @@ class _Rehearsal:
     def __init__(self, container: str, stream: Stream) -> None:
         self._container, self._stream = container, stream
         self._muxer: OutputContainer | None = None
+        self._tried = 0  # until one was taken
 
     def takes(self, packet: av.Packet) -> bool:
         """Whether the muxer takes ``packet``, which is unchanged afterwards."""
         with _unchanged(packet):
             try:
                 if self._muxer is None:
+                    if self._tried > _HOPELESS:
+                        return False
+                    self._tried += 1
                     if not self._is_read_again(packet):
                         return False
                     self._muxer = self._open(os.devnull)
