@@ -130,6 +130,7 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["upscale", "{clip}", "--model", "nonesuch"], 2, "nonesuch"),
     (["upscale", "{clip}", "--engine", "nonesuch"], 2, "nonesuch"),
     (["upscale", "{clip}", "--precision", "fp7"], 2, "fp7"),
+    (["upscale", "{clip}", "--engine", "reference", "--precision", "int8", "--weights", "{weights}"], 2, "fp32"),
     (["upscale", "{clip}", "--codec", "nonesuch"], 2, "nonesuch"),
     (["upscale", "{clip}", "--preset", "nonesuch"], 2, "nonesuch"),
     (["upscale", "{clip}", "--encoder-option", "nonesuch"], 2, "nonesuch"),
@@ -163,7 +164,7 @@ def test_bad_input_gets_one_line_and_its_status(arguments: list[str], status: in
                                                 clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"tmp": tmp_path, "clip": clip("clip.mp4"), "clip2": clip("clip2.mp4"), "taken": tmp_path / "taken.mp4",
              "text": tmp_path / "text.mp4", "empty": tmp_path / "empty.mp4", "folder": tmp_path / "hollow",
-             "sound": tmp_path / "sound.m4a"}
+             "sound": tmp_path / "sound.m4a", "weights": assets_dir() / "weights" / "fsrcnn-s_x2.safetensors"}
     names["text"].write_text("This is no video.\n" * 50)
     names["taken"].write_bytes(b"precious")
     names["empty"].touch()

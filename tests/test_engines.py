@@ -171,6 +171,19 @@ def test_taps_come_from_the_weights_geometry(engine: str) -> None:
     assert difference(open_engine(weights, 3, engine=engine).upscale(luma), defined(weights, luma)) <= 1
 
 
+@pytest.mark.parametrize(("scale", "bits", "full_range"), [(2, 8, False), (3, 10, True), (4, 8, True)])
+def test_int8_is_the_network_with_its_integers(scale: int, bits: int, full_range: bool) -> None:
+    weights = random_weights(*SHAPES["fsrcnn-s"], scale, seed=1, quantized=True)
+    luma, kind = noise(30, 50, bits), {"bits": bits, "full_range": full_range, "engine": "reference"}
+    upscaler = open_engine(weights, scale, precision="int8", **kind)
+    made = upscaler.upscale(luma)
+    assert upscaler.precision == "int8"
+    assert difference(made, defined(weights, luma, bits, full_range)) <= 1
+    plain = open_engine(weights, scale, precision="fp32", **kind).upscale(luma)
+    assert difference(plain, defined(dataclasses.replace(weights, quantization=None), luma, bits, full_range)) <= 1
+    assert not np.array_equal(made, plain)
+
+
 @needs_halide
 def test_a_cutout_with_its_surroundings_gives_the_same_bytes() -> None:
     luma, engine = noise(200, 700), opened("cpu", "fsrcnn-s", 2)
@@ -311,7 +324,9 @@ def test_other_arrays_are_refused_by_name(engine: str, model: str) -> None:
 
 @pytest.mark.parametrize(("options", "said"), [
     ({"engine": "cuda"}, "unknown engine 'cuda'; there are: auto, cpu, reference"),
-    ({"precision": "int8"}, "offers fp32, not 'int8'"), ({"scale": 5}, "5"), ({"bits": 7}, "8 to 16, not 7"),
+    ({"precision": "int4"}, "not 'int4'"), ({"engine": "reference", "precision": "bf16"}, "offers fp32, int8"),
+    ({"engine": "reference", "precision": "int8", "model": random_weights(8, 3, 0, 2)}, "use precision fp32"),
+    ({"scale": 5}, "5"), ({"bits": 7}, "8 to 16, not 7"),
     ({"bits": 17}, "not 17"), ({"threads": 0}, "at least 1, not 0"), ({"model": "fsrcnn-xl"}, "fsrcnn-xl"),
     ({"model": random_weights(8, 3, 0, 3)}, "for scale 3, not 2"),
 ])

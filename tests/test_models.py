@@ -93,6 +93,50 @@ def test_weight_files_round_trip(tmp_path: Path) -> None:
             assert all(np.array_equal(getattr(ours, key), getattr(theirs, key)) for key in ("weight", "bias", "slope"))
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_quantized_weights_round_trip_to_the_same_integers(scale: int, tmp_path: Path) -> None:
+    weights = random_weights(8, 4, 1, scale, quantized=True)
+    integers, first = weights.int8_pixel_shuffle()
+    assert integers.dtype == np.int8 and np.abs(integers).max((1, 2, 3)).tolist() == [127] * scale**2
+    assert weights.quantization is not None and weights.quantization.zero.max() > 0
+    save_file(tmp_path / "w.safetensors", weights)
+    for read in (load_file(tmp_path / "w.safetensors"), FSRCNN.from_weights(weights).eval().to_weights("again")):
+        assert read.quantization is not None
+        for key, value in vars(weights.quantization).items():
+            assert np.array_equal(getattr(read.quantization, key), value)
+        assert np.array_equal(read.deconvolution, weights.deconvolution)
+        assert np.array_equal(read.int8_pixel_shuffle()[0], integers) and read.int8_pixel_shuffle()[1] == first
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_quantized_network_is_the_sum_of_integers(scale: int, training: bool) -> None:
+    weights = random_weights(32, 5, 1, scale, quantized=True)
+    net = FSRCNN.from_weights(weights).train(training)
+    luma = 1.2 * torch.rand(1, 1, 30, 20, generator=torch.Generator().manual_seed(0))  # some maps leave their range
+    with torch.inference_mode():
+        made = net.valid(luma)[0, 0].double().numpy()
+        maps = net.trunk(luma)[0].numpy()
+    quantization = weights.quantization
+    assert quantization is not None
+    step, zero = (array[:, None, None] for array in (quantization.step, quantization.zero.astype(int)))
+    q = np.clip(np.rint(maps / step).astype(int) + zero, 0, 255)
+    assert q.min() == 0 and q.max() == 255
+    kernel, _ = weights.int8_pixel_shuffle()
+    windows = np.lib.stride_tricks.sliding_window_view(q - zero, kernel.shape[2:], (1, 2))
+    sums = np.einsum("pcij,cyxij->pyx", kernel.astype(np.int64), windows)
+    assert np.abs(sums).max() < 2**24
+    phases = sums * quantization.weight_step[:, None, None].astype(np.float64) + weights.bias
+    wanted = phases.reshape(scale, scale, *phases.shape[1:]).transpose(2, 0, 3, 1).reshape(made.shape)
+    assert np.abs(made - wanted).max() < 1e-5
+
+
+def test_gradients_flow_through_the_integers() -> None:
+    net = FSRCNN.from_weights(random_weights(8, 4, 1, 2, quantized=True))
+    net.valid(torch.rand(1, 1, 20, 20)).square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in net.parameters())
+
+
 def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no weights")
     save_tensors({"a": np.zeros(1, np.float32)}, tmp_path / "foreign.safetensors")
@@ -109,10 +153,22 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     {"scale": 5}, {"padding": 50}, {"bias": float("nan")}, {"deconvolution": np.zeros((8, 5, 5), np.float32)},
     {"deconvolution": np.full((8, 9, 9), np.inf, np.float32)}, {"deconvolution": np.zeros((8, 9, 9))},
     {"shrink": random_weights(6, 4, 0, 2).shrink}, {"mapping": random_weights(8, 3, 1, 2).mapping},
-    {"feature": random_weights(9, 4, 0, 2).feature}])
+    {"feature": random_weights(9, 4, 0, 2).feature},
+    {"quantization": random_weights(9, 4, 0, 2, quantized=True).quantization},
+    {"quantization": random_weights(8, 4, 0, 2, seed=1, quantized=True).quantization}])
 def test_arrays_that_do_not_fit_are_refused(spoil: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         replace(random_weights(8, 4, 1, 2), **spoil)
+
+
+@pytest.mark.parametrize("spoil", [
+    {"step": np.zeros(8, np.float32)}, {"step": np.full((8, 1), 0.1, np.float32)}, {"zero": np.zeros(8, np.int32)},
+    {"zero": np.zeros(7, np.uint8)}, {"weight_step": np.full(4, np.nan, np.float32)}])
+def test_quantizations_that_cannot_be_are_refused(spoil: dict[str, np.ndarray]) -> None:
+    quantization = random_weights(8, 4, 1, 2, quantized=True).quantization
+    assert quantization is not None
+    with pytest.raises(ValueError, match=next(iter(spoil))):
+        replace(quantization, **spoil)
 
 
 def test_malformed_metadata_is_a_usage_error(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def parser() -> Parser:
     which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
     sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
-    sub.add_argument("--precision", default="auto", help="auto (default), fp32")
+    sub.add_argument("--precision", default="auto", help="auto (default), fp32, int8")
     sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
     sub.add_argument("--from", dest="start", metavar="T",
                      help="begin here: seconds, or [HH:]MM:SS.mmm")
@@ -336,17 +336,19 @@ def run_models(args: argparse.Namespace) -> int:
     entries = catalogue().values()
     if args.json:
         models = [{"name": entry.name, "summary": entry.summary, "scales": list(entry.scales),
-                   "parameters": entry.parameters, "card": {str(n): entry.card(n) for n in entry.files} or None}
+                   "parameters": entry.parameters, "card": {str(n): entry.card(n) for n in entry.files} or None,
+                   "int8": {str(n): entry.card(n, "int8") for n in entry.int8_files} or None}
                   for entry in entries]
         print(json.dumps({"v": 1, "models": models}))
         return 0
     for entry in entries:
         print(f"{entry.name}: {entry.summary}")
-        for scale in entry.files:
-            card = entry.card(scale)
+        for precision, scale in [(p, n) for n in entry.files for p in ("fp32", "int8") if n in entry.files_for(p)]:
+            card = entry.card(scale, precision)
             scores = card["scores"] if card else {}
-            print(f"  x{scale}  " + "   ".join(f"{name} {score['psnr']:.2f} dB (bicubic {score['bicubic_psnr']:.2f})"
-                                               for name, score in scores.items()))
+            print(f"  x{scale} {precision}  " + "   ".join(
+                f"{name} {score['psnr']:.2f} dB (bicubic {score['bicubic_psnr']:.2f})"
+                for name, score in scores.items()))
     return 0
 
 

@@ -111,10 +111,12 @@ def check_job(job: Job) -> bool:
 
 
 def _check_model(job: Job, scale: int) -> None:
-    if job.weights is not None:
-        load_file(job.weights, scale)
+    if job.weights is None:
+        find(job.model, scale, job.precision)
     else:
-        find(job.model, scale)
+        weights = load_file(job.weights, scale)
+        if job.precision == "int8":
+            weights.int8_pixel_shuffle()  # raises where there is none
 
 
 def _makes_picture(job: Job) -> bool:

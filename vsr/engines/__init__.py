@@ -11,7 +11,7 @@ from vsr.models.catalogue import FsrcnnWeights, load
 
 __all__ = ["ENGINES", "Engine", "EngineChoice", "engine_choice", "open_engine"]
 
-ENGINES = {"cpu": ("fp32",), "reference": ("fp32",)}  # the precisions of each, the default first
+ENGINES = {"cpu": ("fp32",), "reference": ("fp32", "int8")}  # the precisions of each, the default first
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
         from vsr.engines.bicubic import Bicubic
 
         return Bicubic(scale, bits, engine=choice.name, threads=threads)
-    weights = load(model, scale) if isinstance(model, str) else model
+    weights = load(model, scale, choice.precision) if isinstance(model, str) else model
     if weights.scale != scale:
         raise UsageError(f"the weights of '{weights.name}' are for scale {weights.scale}, not {scale}")
     if choice.name == "cpu":
@@ -45,7 +45,7 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
         return CpuEngine(weights, bits, full_range, threads)
     from vsr.engines.reference import ReferenceEngine
 
-    return ReferenceEngine(weights, bits, full_range, threads)
+    return ReferenceEngine(weights, bits, full_range, choice.precision, threads)
 
 
 def engine_choice(engine: str = "auto", precision: str = "auto") -> EngineChoice:

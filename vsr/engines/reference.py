@@ -1,6 +1,8 @@
-"""The reference engine: PyTorch in fp32, slow and plain. What it computes is what the other engines are held to."""
+"""The reference engine: PyTorch, slow and plain. What it computes is what the other engines are held to."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,10 +15,17 @@ STRIP = 1 << 18  # input pixels that go through the network at once; bounds the 
 
 
 class ReferenceEngine(Engine):
-    """FSRCNN(d, s, m) in PyTorch. ``threads`` sets PyTorch's number of threads, which is one for the whole process."""
+    """FSRCNN(d, s, m) in PyTorch, in float32; in ``precision`` int8 with the output layer in 8-bit integers.
 
-    def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, threads: int | None) -> None:
-        super().__init__("reference", weights.name, weights.scale, bits, threads=threads)
+    ``threads`` sets PyTorch's number of threads, which is one for the whole process."""
+
+    def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, precision: str,
+                 threads: int | None) -> None:
+        super().__init__("reference", weights.name, weights.scale, bits, precision, threads)
+        if precision == "int8":
+            weights.int8_pixel_shuffle()  # raises where there is none
+        else:
+            weights = replace(weights, quantization=None)
         self._net = FSRCNN.from_weights(weights).eval()
         self._gain, self._offset = code_range(bits, full_range)
         if threads is not None:

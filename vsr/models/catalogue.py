@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,47 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """The output layer in 8-bit integers: what precision int8 needs beside the weights, which were trained for it.
+
+    Expanded map c becomes q = clip(rint(x / step[c]) + zero[c], 0, 255); ``step`` (d,) float32, ``zero`` (d,) uint8.
+    Output phase p (a channel of `FsrcnnWeights.pixel_shuffle`) is weight_step[p] · Σ k·(q - zero) + bias with the
+    integers k = weight · step[c] / weight_step[p] from -127 to 127; ``weight_step`` (n²,) float32. The sum is exact in
+    32 bits.
+    Raises ValueError for arrays that are not so, and for steps that are not above zero.
+    """
+
+    step: np.ndarray
+    zero: np.ndarray
+    weight_step: np.ndarray
+
+    def __post_init__(self) -> None:
+        for what in ("step", "weight_step"):
+            array = getattr(self, what)
+            check_array(f"quantization.{what}", array, (array.size,))
+            if not (array > 0).all():
+                raise ValueError(f"quantization.{what} holds {array.min()}, which is not above zero")
+        if self.zero.dtype != np.uint8 or self.zero.shape != self.step.shape:
+            raise ValueError(f"quantization.zero is {self.zero.dtype} {self.zero.shape}, not uint8 {self.step.shape}")
+
+    @classmethod
+    def covering(cls, lowest: np.ndarray, highest: np.ndarray, weight: np.ndarray) -> Quantization:
+        """The finest steps for maps that reach from ``lowest`` to ``highest`` (d,), and for the pixel shuffle's
+        ``weight`` (n², d, k, k)."""
+        lowest, highest = np.minimum(lowest, 0), np.maximum(highest, 1e-6)
+        step = ((highest - lowest) / 255).astype(np.float32)
+        weight_step = np.abs(weight * step[:, None, None]).max((1, 2, 3)) / 127
+        return cls(step, np.rint(-lowest / step).astype(np.uint8), weight_step.astype(np.float32))
+
+
+@dataclass(frozen=True)
 class FsrcnnWeights:
     """FSRCNN(d, s, m) for one scale [F16, section 3]: everything an engine needs, as float32 arrays.
 
     The network reads luma codes divided by 255 (16 to 235 of 255) and writes the same.
     ``mapping`` holds the m 3x3 layers. ``deconvolution`` is (d, 9, 9), with stride ``scale``; output pixel ``n·y + a``
     takes tap ``k`` from input pixel ``i`` where ``n·i + k - padding == n·y + a``.
+    ``quantization`` is there in weights for precision int8; their deconvolution is its integers times its steps.
     Raises ValueError for arrays that do not fit together, and for numbers that are not finite.
     """
 
@@ -55,6 +90,7 @@ class FsrcnnWeights:
     expand: Layer
     deconvolution: np.ndarray
     bias: float
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES or not 0 <= self.padding < DECONVOLUTION:
@@ -66,6 +102,12 @@ class FsrcnnWeights:
         self.expand.check("expand", self.d, self.s, 1)
         check_array("deconvolution.weight", self.deconvolution, (self.d, DECONVOLUTION, DECONVOLUTION))
         check_array("deconvolution.bias", np.array(self.bias, np.float32), ())
+        if self.quantization:
+            check_array("quantization.step", self.quantization.step, (self.d,))
+            check_array("quantization.weight_step", self.quantization.weight_step, (self.scale**2,))
+            integers = self.deconvolution / self._unit(self.quantization)
+            if np.abs(integers).max() > 127.01 or np.abs(integers - np.rint(integers)).max() > 0.01:
+                raise ValueError("deconvolution.weight is not of the integers that its quantization has")
 
     @property
     def d(self) -> int:
@@ -106,20 +148,49 @@ class FsrcnnWeights:
                             weight[a, b, :, ty - first, tx - first] = self.deconvolution[:, ky, kx]
         return weight.reshape(n * n, self.d, k, k), first
 
+    def quantized(self, quantization: Quantization) -> FsrcnnWeights:
+        """These weights for precision int8: the deconvolution rounded to what its integers stand for."""
+        unit = self._unit(quantization)
+        rounded = np.clip(np.rint(self.deconvolution / unit), -127, 127) * unit
+        return replace(self, deconvolution=rounded.astype(np.float32), quantization=quantization)
+
+    def int8_pixel_shuffle(self) -> tuple[np.ndarray, int]:
+        """`pixel_shuffle` in the integers of ``quantization``: weight (n², d, k, k) int8, and the same ``first``.
+
+        Raises UsageError where the weights have no quantisation.
+        """
+        if self.quantization is None:
+            raise UsageError(f"the weights of '{self.name}' have no 8-bit integers; use precision fp32, or weights of "
+                             "a recipe for int8 (see 'vsr train list')")
+        integers = np.rint(self.deconvolution / self._unit(self.quantization)).astype(np.float32)
+        weight, first = replace(self, deconvolution=integers, quantization=None).pixel_shuffle()
+        return weight.astype(np.int8), first
+
+    def _unit(self, quantization: Quantization) -> np.ndarray:
+        """What 1 in the integer kernel stands for at each tap of the deconvolution, (d, 9, 9) float64."""
+        phase = (np.arange(DECONVOLUTION) - self.padding) % self.scale
+        steps = quantization.weight_step.reshape(self.scale, self.scale)[np.ix_(phase, phase)]
+        return steps / quantization.step[:, None, None].astype(np.float64)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the catalogue: its weight files by scale (none for ``bicubic``)."""
+    """One model of the catalogue: its weight files by scale (none for ``bicubic``), and those for precision int8."""
 
     name: str
     summary: str
     files: dict[int, Path]
+    int8_files: dict[int, Path]
     parameters: int
 
-    def card(self, scale: int) -> dict[str, Any] | None:
-        """The card beside the weights of ``scale``, or None where the model has no weights."""
-        path = self.files.get(scale)
+    def card(self, scale: int, precision: str = "fp32") -> dict[str, Any] | None:
+        """The card beside the weights of ``scale`` for ``precision``, or None where the model has no such weights."""
+        path = self.files_for(precision).get(scale)
         return json.loads(path.with_suffix(".json").read_text("utf-8")) if path else None
+
+    def files_for(self, precision: str) -> dict[int, Path]:
+        """The weight files by scale that an engine of ``precision`` takes: int8 has its own."""
+        return self.int8_files if precision == "int8" else self.files
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -150,30 +221,40 @@ def assets_dir() -> Path:
 def catalogue() -> dict[str, Entry]:
     """All models by name, the default first."""
     entries: dict[str, Entry] = {}
+
+    def files(name: str, suffix: str) -> dict[int, Path]:
+        paths = {n: assets_dir() / "weights" / f"{name}_x{n}{suffix}.safetensors" for n in SCALES}
+        return {n: path for n, path in paths.items() if path.is_file()}
+
     for name, summary in SUMMARIES.items():
-        files = {n: path for n in SCALES if (path := assets_dir() / "weights" / f"{name}_x{n}.safetensors").is_file()}
-        if files:
-            entries[name] = Entry(name, summary, files, load_file(next(iter(files.values()))).parameters)
-    entries["bicubic"] = Entry("bicubic", "Bicubic interpolation, a = -0.5: the baseline", {}, 0)
+        if plain := files(name, ""):
+            parameters = load_file(next(iter(plain.values()))).parameters
+            entries[name] = Entry(name, summary, plain, files(name, "_int8"), parameters)
+    entries["bicubic"] = Entry("bicubic", "Bicubic interpolation, a = -0.5: the baseline", {}, {}, 0)
     return entries
 
 
-def find(name: str, scale: int) -> Entry:
-    """The entry of a model that has this scale. Raises UsageError where there is none."""
+def find(name: str, scale: int, precision: str = "fp32") -> Entry:
+    """The entry of a model that has this scale, in this precision. Raises UsageError where there is none."""
     entries = catalogue()
     if name not in entries:
         raise UsageError(f"unknown model '{name}'; there are: {', '.join(entries)}")
     if scale not in entries[name].scales:
         raise UsageError(f"model '{name}' has no scale {scale}; it has {', '.join(map(str, entries[name].scales))}")
+    if entries[name].files and scale not in entries[name].files_for(precision):
+        raise UsageError(f"model '{name}' has no weights for precision {precision} at scale {scale}; use fp32")
     return entries[name]
 
 
-def load(name: str, scale: int) -> FsrcnnWeights:
-    """The shipped weights of a model at a scale. Raises UsageError for a name or scale that there is not."""
-    entry = find(name, scale)
+def load(name: str, scale: int, precision: str = "fp32") -> FsrcnnWeights:
+    """The shipped weights of a model at a scale for a precision: int8 has its own, all others share theirs.
+
+    Raises UsageError where there are none.
+    """
+    entry = find(name, scale, precision)
     if not entry.files:
         raise UsageError(f"model '{name}' has no weights")
-    return load_file(entry.files[scale])
+    return load_file(entry.files_for(precision)[scale])
 
 
 def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
@@ -200,7 +281,9 @@ def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
             name=meta["name"], scale=int(meta["scale"]), padding=int(meta["padding"]),
             feature=layer("feature"), shrink=layer("shrink"),
             mapping=tuple(layer(f"mapping.{i}") for i in range(int(meta["m"]))), expand=layer("expand"),
-            deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]))
+            deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]),
+            quantization=Quantization(*(tensors[f"quantization.{key}"] for key in ("step", "zero", "weight_step")))
+            if "quantization.step" in tensors else None)
         if [weights.d, weights.s, weights.m] != [int(meta[key]) for key in ("d", "s", "m")]:
             raise ValueError(f"FSRCNN({weights.d},{weights.s},{weights.m}) is not what its metadata says")
     except KeyError as error:
@@ -222,6 +305,8 @@ def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
               **{f"mapping.{i}": layer for i, layer in enumerate(weights.mapping)}}
     for key, layer in layers.items():
         tensors |= {f"{key}.weight": layer.weight, f"{key}.bias": layer.bias, f"{key}.slope": layer.slope}
+    if weights.quantization:
+        tensors |= {f"quantization.{key}": value for key, value in vars(weights.quantization).items()}
     meta = {"architecture": "fsrcnn", "name": weights.name, "scale": weights.scale, "padding": weights.padding,
             "d": weights.d, "s": weights.s, "m": weights.m}
     content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()},
@@ -236,8 +321,11 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0) -> FsrcnnWeights:
-    """Untrained weights of plausible size (He-like), for tests and benchmarks."""
+def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0, quantized: bool = False) -> FsrcnnWeights:
+    """Untrained weights of plausible size (He-like), for tests and benchmarks.
+
+    With ``quantized`` they have a quantisation that fits what noise makes of them.
+    """
     rng = np.random.default_rng(seed)
 
     def layer(o: int, i: int, k: int) -> Layer:
@@ -246,6 +334,15 @@ def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0) -> FsrcnnW
         return Layer(*(draw.astype(np.float32) for draw in draws))
 
     deconvolution = rng.standard_normal((d, DECONVOLUTION, DECONVOLUTION)) * 0.7 * scale / np.sqrt(d * DECONVOLUTION**2)
-    return FsrcnnWeights(f"random-{d}-{s}-{m}", scale, PADDING[scale], layer(d, 1, 5), layer(s, d, 1),
-                         tuple(layer(s, s, 3) for _ in range(m)), layer(d, s, 1),
-                         deconvolution.astype(np.float32), 0.4)
+    weights = FsrcnnWeights(f"random-{d}-{s}-{m}", scale, PADDING[scale], layer(d, 1, 5), layer(s, d, 1),
+                            tuple(layer(s, s, 3) for _ in range(m)), layer(d, s, 1),
+                            deconvolution.astype(np.float32), 0.4)
+    if not quantized:
+        return weights
+    maps = rng.uniform(0, 1, (1, 40, 40))
+    for each in (weights.feature, weights.shrink, *weights.mapping, weights.expand):
+        windows = np.lib.stride_tricks.sliding_window_view(maps, each.weight.shape[2:], (1, 2))
+        maps = np.tensordot(each.weight, windows, ((1, 2, 3), (0, 3, 4))) + each.bias[:, None, None]
+        maps = np.where(maps > 0, maps, maps * each.slope[:, None, None])
+    fitting = Quantization.covering(maps.min((1, 2)), maps.max((1, 2)), weights.pixel_shuffle()[0])
+    return weights.quantized(fitting)

@@ -9,12 +9,46 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsr.models.catalogue import DECONVOLUTION, PADDING, FsrcnnWeights, Layer
+from vsr.models.catalogue import DECONVOLUTION, PADDING, FsrcnnWeights, Layer, Quantization
 
 
 def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
     """The bias of a layer that has one; PyTorch's type allows None."""
     return cast(torch.Tensor, layer.bias)
+
+
+def round_through(x: torch.Tensor) -> torch.Tensor:
+    """``x`` rounded, with the gradient of ``x``: rounding's own is zero (the straight-through estimator)."""
+    return x.round().detach() + (x - x.detach())
+
+
+class Quantizer(nn.Module):
+    """The output layer's operands as the 8-bit integers of `Quantization`, held in floats that gradients flow through.
+
+    ``step`` and ``zero`` stay as they are: with a PReLU before it, a map that grows or shrinks does what another step
+    would. ``weight_step`` follows the kernel in training, and is fixed in evaluation.
+    """
+
+    step: torch.Tensor
+    zero: torch.Tensor
+    weight_step: torch.Tensor
+
+    def __init__(self, quantization: Quantization) -> None:
+        super().__init__()
+        for key, value in vars(quantization).items():
+            self.register_buffer(key, torch.tensor(value, dtype=torch.float32))
+
+    def maps(self, x: torch.Tensor) -> torch.Tensor:
+        """Expanded maps (B, d, H, W) to q - zero: integers from -255 to 255."""
+        step, zero = self.step[:, None, None], self.zero[:, None, None]
+        return round_through(torch.clamp(x / step, -zero, 255 - zero))
+
+    def kernel(self, weight: torch.Tensor) -> torch.Tensor:
+        """The pixel shuffle's weight (n², d, k, k) to integers from -127 to 127."""
+        scaled = weight * self.step[:, None, None]
+        if self.training:
+            self.weight_step = scaled.detach().abs().amax((1, 2, 3)) / 127
+        return round_through(scaled / self.weight_step[:, None, None, None]).clamp(-127, 127)
 
 
 class FSRCNN(nn.Module):
@@ -24,6 +58,8 @@ class FSRCNN(nn.Module):
     is valid, so that a picture cut into overlapping pieces gives the same pixels as the whole.
     With ``pixel_shuffle=True`` the output layer runs as the exactly equal convolution and pixel shuffle (faster).
     ``padding`` crops the deconvolution; the default centres its kernel on the pixel that it makes.
+    With a ``quantizer`` the output layer is that of precision int8; its sums of integers are exact in float32 up to
+    2^24, which trained weights stay far below.
     """
 
     def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
@@ -37,6 +73,7 @@ class FSRCNN(nn.Module):
         self.mapping_act = nn.ModuleList(nn.PReLU(s) for _ in range(m))
         self.expand, self.expand_act = nn.Conv2d(s, d, 1), nn.PReLU(d)
         self.deconvolution = nn.ConvTranspose2d(d, 1, DECONVOLUTION, stride=scale)
+        self.quantizer: Quantizer | None = None
         # How far an output pixel's taps reach into the expanded maps, to the left and to the right, in input pixels.
         self.reach = max((DECONVOLUTION - 1 - self.padding) // scale, (scale - 1 + self.padding) // scale)
         for module in self.modules():
@@ -76,6 +113,10 @@ class FSRCNN(nn.Module):
     def valid(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
         """The network without its border: (B, 1, H, W) -> (B, 1, n·(H - 2·margin), n·(W - 2·margin))."""
         x = self.trunk(luma)
+        if self.quantizer:
+            phases = F.conv2d(self.quantizer.maps(x), self.quantizer.kernel(self.shuffle_weight()))
+            phases = phases * self.quantizer.weight_step[:, None, None]
+            return F.pixel_shuffle(phases, self.scale) + bias_of(self.deconvolution)
         if pixel_shuffle:
             return F.pixel_shuffle(F.conv2d(x, self.shuffle_weight()), self.scale) + bias_of(self.deconvolution)
         n, start = self.scale, self.scale * self.reach + self.padding
@@ -86,15 +127,20 @@ class FSRCNN(nn.Module):
         return self.valid(F.pad(luma, (self.margin,) * 4, mode="replicate"), pixel_shuffle)
 
     def to_weights(self, name: str) -> FsrcnnWeights:
-        """This network's weights as plain arrays."""
+        """This network's weights as plain arrays; with a quantizer, the kernel rounded as it says."""
         def array(tensor: torch.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
 
         feature, shrink, *mapping, expand = (
             Layer(array(convolution.weight), array(bias_of(convolution)), array(act.weight))
             for convolution, act in self.layers())
-        return FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
-                             array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
+        weights = FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
+                                array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
+        if not self.quantizer:
+            return weights
+        self.quantizer.kernel(self.shuffle_weight())
+        return weights.quantized(Quantization(
+            array(self.quantizer.step), array(self.quantizer.zero).astype(np.uint8), array(self.quantizer.weight_step)))
 
     @classmethod
     def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
@@ -108,4 +154,6 @@ class FSRCNN(nn.Module):
                 act.weight.copy_(torch.from_numpy(layer.slope))
             net.deconvolution.weight.copy_(torch.from_numpy(weights.deconvolution[:, None]))
             bias_of(net.deconvolution).fill_(weights.bias)
+        if weights.quantization:
+            net.quantizer = Quantizer(weights.quantization)
         return net

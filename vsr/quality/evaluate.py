@@ -104,20 +104,21 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None,
 
     ``model`` is a name of the catalogue or a weight file. Raises UsageError for an unknown model, scale or engine.
     """
-    if isinstance(model, Path):
-        weights: FsrcnnWeights | None = load_file(model, scale)
-    else:
-        weights = load(model, scale) if find(model, scale).files else None
-    name = weights.name if weights else str(model)
+    source: str | FsrcnnWeights = load_file(model, scale) if isinstance(model, Path) else model
+    name = source if isinstance(source, str) else source.name
     if engine:
         from vsr.engines import open_engine
 
-        return name, through_engine(open_engine(weights or name, scale, bits=16, precision=precision, engine=engine))
-    return name, network(weights) if weights else lambda low: imresize(low, scale)
+        return name, through_engine(open_engine(source, scale, bits=16, precision=precision, engine=engine))
+    if isinstance(source, str):
+        if not find(source, scale).files:
+            return name, lambda low: imresize(low, scale)
+        source = load(source, scale)
+    return name, network(source)
 
 
 def network(weights: FsrcnnWeights) -> Upscale:
-    """The float network of ``weights`` (PyTorch, fp32)."""
+    """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them."""
     import torch
 
     from vsr.models.fsrcnn import FSRCNN
