@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import threading
@@ -24,7 +25,7 @@ import vsr.pipeline
 from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
 from vsr.events import Done, Event, Failed, Progress, Started, Warned
 from vsr.frame import Frame
-from vsr.job import Job, plan
+from vsr.job import Control, Job, plan
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
 from vsr.media.probe import probe
@@ -283,6 +284,20 @@ def test_a_stage_counts_its_work_and_not_its_waiting(clip: Clip) -> None:
     assert last.bottleneck == "upscale" and last.stage_ms["upscale"] >= 20
     assert last.fps <= 50  # the first frames, which the estimate is made from, count as the others do
     assert last.stage_ms["decode"] < last.stage_ms["upscale"] > last.stage_ms["encode"]
+
+
+def test_a_stage_that_is_ahead_is_not_taken_for_a_slow_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("a.mp4")
+    meter = vsr.pipeline._Meter(path, Control(path, None, None), 9)
+    clock = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))  # a second whenever it is looked at
+    frame = Frame((np.zeros((2, 2), np.uint8),), 8, 0, Fraction(1, 25))
+    for stage, frames in (("decode", 9), ("upscale", 5), ("encode", 2)):
+        for _ in range(frames):
+            with meter.work(stage):
+                pass
+            meter.count(stage, frame)
+    assert meter.progress().stage_ms == {"decode": 1000, "upscale": 1000, "encode": 1000}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting not counted."""
+    """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting for the others not
+    counted. The stages work at the same time, so that the one that works most, the ``bottleneck``, sets the speed."""
 
     input: Path
     frame: int

@@ -140,7 +140,7 @@ def run_together(
                 with meter.work("encode"):
                     for number, output in enumerate(outputs):
                         output.encoder.write(item[number] if isinstance(item, tuple) else item)
-                meter.frames += isinstance(item, tuple)
+                meter.count("encode", item)
                 _pass_on(source, outputs, emit)
                 if meter.due():
                     emit(meter.progress())
@@ -217,6 +217,7 @@ def _upscaled(
             if isinstance(item, Frame):
                 with meter.work("upscale"):
                     made = tuple(output.upscaler(item) for output in outputs)
+                meter.count("upscale", made)
                 yield made
             else:
                 yield item
@@ -254,7 +255,7 @@ def _estimates(
         for output, made in zip(outputs, zip(*frames, strict=True), strict=True)
     ]
     # The stages share the processors. An engine's first frame takes longer: something may have to be compiled.
-    a_frame = meter.decode_s + meter.upscale_s + sum(seconds for seconds, _, _ in trials) / len(frames)
+    a_frame = meter.a_frame_s("decode") + meter.upscale_s + sum(seconds for seconds, _, _ in trials) / len(frames)
     keys = -(-meter.total // _KEY_INTERVAL)
     copied = _copied_bytes(source)
     return [
@@ -302,18 +303,26 @@ def _estimated_frames(source: Decoder, cut: bool) -> int | None:
 
 
 class _Meter:
-    """Counts frames and the time that each stage works; every stage adds to its own number only."""
+    """Counts each stage's frames and the time that it works; every stage adds to its own numbers only.
+
+    A stage works from being asked for its next frame to having it, less its waiting for the stage before it: what the
+    threads of its codec or engine do meanwhile counts once, and so does what it waits for a processor.
+    """
 
     def __init__(self, path: Path, control: Control, total: int | None) -> None:
         self.path = path
         self.total = total
-        self.frames = 0
-        self.decode_s = 0.0  # a frame, on average
         self.upscale_s = math.inf  # a frame, at least
         self._control = control
+        self._frames = dict.fromkeys(_STAGES, 0)
         self._worked = dict.fromkeys(_STAGES, 0.0)
         self._begun = self._told = 0.0
         self._left_out_s = 0.0
+
+    @property
+    def frames(self) -> int:
+        """How many are encoded."""
+        return self._frames["encode"]
 
     def start(self) -> None:
         """Speed is counted from here on, without pauses."""
@@ -340,7 +349,6 @@ class _Meter:
 
     def decoded(self, source: Decoder) -> Generator[Frame | av.Packet]:
         """What ``source`` yields, with the time that each item takes counted as work of decoding."""
-        frames = 0
         with contextlib.closing(iter(source)) as items:
             while True:
                 with self.work("decode"):
@@ -348,9 +356,16 @@ class _Meter:
                         item = next(items)
                     except StopIteration:
                         return
-                frames += isinstance(item, Frame)
-                self.decode_s = self._worked["decode"] / max(1, frames)
+                self.count("decode", item)
                 yield item
+
+    def count(self, stage: str, item: Frame | _Upscaled | av.Packet) -> None:
+        """``stage`` is done with ``item``."""
+        self._frames[stage] += not isinstance(item, av.Packet)
+
+    def a_frame_s(self, stage: str) -> float:
+        """What ``stage`` works on a frame, on average: its own frames, for it may be ahead of the others."""
+        return self._worked[stage] / max(1, self._frames[stage])
 
     def due(self) -> bool:
         now = time.monotonic()
@@ -363,7 +378,7 @@ class _Meter:
         seconds = max(time.monotonic() - self._begun - self._left_out_s - self._control.paused_s, 1e-9)
         fps = self.frames / seconds
         left = None if self.total is None else max(0, self.total - self.frames)
-        stage_ms = {stage: 1000 * worked / max(1, self.frames) for stage, worked in self._worked.items()}
+        stage_ms = {stage: 1000 * self.a_frame_s(stage) for stage in _STAGES}
         eta_s = left / fps if left is not None and fps else None
         slowest = max(stage_ms, key=stage_ms.__getitem__)
         return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest)
