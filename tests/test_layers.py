@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted([*ROOT.glob("vsr/**/*.py"), *ROOT.glob("ui/**/*.py")])
 TORCH_ROOMS = ("vsr/models/fsrcnn.py", "vsr/engines/reference.py", "vsr/training/", "vsr/quality/evaluate.py",
-               "vsr/doctor.py")
+               "vsr/doctor.py", "vsr/peers.py")
 # What of vsr each room may import beside itself, as ARCHITECTURE.md has it; those that are missing may import anything.
 MAY_IMPORT = {
     "errors": set(), "frame": set(), "prefetch": set(),
@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "job": {"engines", "errors", "events", "media", "models", "size"},
     "still": {"engines", "errors", "events", "job", "media", "size", "upscale"},
     "pipeline": {"engines", "errors", "events", "frame", "job", "media", "prefetch", "still", "upscale"},
+    "bench": {"engines", "errors", "events", "job", "media", "models", "pipeline"},
+    "peers": {"bench", "models"},
     "display": {"errors", "events"},
     "quality": {"engines", "errors", "models"},
     "training": {"errors", "models", "quality", "__version__"},

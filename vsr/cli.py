@@ -13,16 +13,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
-from vsr.display import display, mute, tell, tell_error
+from vsr.display import display, mute, printable, tell, tell_error
 from vsr.errors import InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
+    from vsr.bench import EngineSpeed, FileSpeed
     from vsr.job import Job
 
 SUFFIXES = {  # what counts in a folder; a file that is named is always tried
@@ -94,6 +95,16 @@ def parser() -> Parser:
     sub.add_argument("--json", action="store_true")
 
     sub = command("doctor", run_doctor, "say what runs on this machine, and why")
+    sub.add_argument("--json", action="store_true")
+
+    sub = command("bench", run_bench, "measure the speed here: engine, file, memory, other engines")
+    sub.add_argument("--size", default="960x540", metavar="WxH", help="of the engine's input; default 960x540")
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
+    sub.add_argument("--model", default="fsrcnn-s", metavar="M")
+    sub.add_argument("--engine", default="auto")
+    sub.add_argument("--precision", default="auto")
+    sub.add_argument("--threads", type=positive, metavar="N", help="of the engine; default and most: all cores")
+    sub.add_argument("--file", type=file_name, metavar="FILE", help="measure a video from end to end, too")
     sub.add_argument("--json", action="store_true")
 
     sub = command("evaluate", run_evaluate, "PSNR and SSIM on a folder of pictures, beside bicubic")
@@ -370,6 +381,65 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 
 # ---- measure and train -------------------------------------------------------------------------------------------
+
+
+def run_bench(args: argparse.Namespace) -> int:
+    """A file first: where it cannot be read, nothing else is measured."""
+    from vsr.bench import measure_engine, measure_file, measure_peers, peak_rss_mb
+    from vsr.doctor import cpu
+    from vsr.size import Size
+
+    asked = Size.parse_size(args.size)
+    assert asked.width is not None  # --size has both
+    size = asked.width, asked.height
+    kind = {"engine": args.engine, "precision": args.precision, "threads": args.threads}
+    file = None
+    if args.file is not None:
+        with signals_cancel() as cancel:
+            file = measure_file(args.file, args.model, args.scale, cancel=cancel, **kind)
+        if not args.json:
+            print_file_speed(file)
+    speed = measure_engine(args.model, args.scale, size, **kind)
+    memory_mb = peak_rss_mb()
+    if not args.json:
+        print_engine_speed(speed, cpu()["name"], memory_mb)
+    others = measure_peers(args.model, args.scale, size, args.threads)
+    if args.json:
+        print(json.dumps({"v": 1, "cpu": cpu()["name"], **speed.to_json(), "peak_rss_mb": memory_mb,
+                          "file": file and file.to_json(), "others": [asdict(other) for other in others]}))
+        return 0
+    for other in others:
+        took = (other.why if other.median_ms is None else
+                f"{other.median_ms:.2f} ms, {other.median_ms / speed.median_ms:.1f} times as long")
+        print(f"  {other.name} ({other.version}): {took}")
+    return 0
+
+
+def print_file_speed(file: FileSpeed) -> None:
+    print(f"{printable(str(file.path))} → {file.width}x{file.height}: {file.fps:.1f} frames a second from file to "
+          f"file; a new process has the first after {file.start_s:.1f} s")
+    for stage, ms in file.stage_ms.items():
+        which = "   the bottleneck" if stage == file.bottleneck else ""
+        print(f"  {stage:10} {ms:8.2f} ms a frame, busy {ms * file.fps / 1000:4.0%}{which}")
+    print(f"  processors {file.processor_ms:8.2f} ms a frame, all together")
+    print(f"  memory     {megabytes(file.peak_rss_mb)}")
+
+
+def print_engine_speed(speed: EngineSpeed, cpu: str, memory_mb: float | None) -> None:
+    large = f"{speed.width * speed.scale}x{speed.height * speed.scale}"
+    print(f"{speed.width}x{speed.height} → {large} in memory: {speed.model}, {speed.engine} {speed.precision}, "
+          f"threads: {speed.threads}, {cpu}")
+    print(f"  engine     {speed.median_ms:8.2f} ms a frame, 95 % within {speed.p95_ms:.2f}: {speed.fps:.1f} a second")
+    print(f"  still      {speed.still_ms:8.2f} ms where 90 % of the rows do not change, {speed.reused:.0%} reused")
+    if speed.gmac_per_s is not None:
+        of_peak = ("the most that there are is not known without Halide" if speed.peak_share is None else
+                   f"{speed.peak_share:.0%} of the {speed.peak_gmac_per_s:.0f} that there are in fp32")
+        print(f"  work       {speed.gmac_per_s:8.1f} GMAC/s, {of_peak}")
+    print(f"  memory     {megabytes(memory_mb)}")
+
+
+def megabytes(number: float | None) -> str:
+    return "unknown" if number is None else f"{number:8.0f} MB at most"
 
 
 def run_evaluate(args: argparse.Namespace) -> int:

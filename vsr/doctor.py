@@ -21,12 +21,13 @@ def examine() -> dict[str, Any]:
     from vsr.engines import engine_choice
 
     choice = engine_choice()
-    return {"v": 1, "engine": choice.name, "precision": choice.precision, "why": choice.why, "cpu": _cpu(),
+    return {"v": 1, "engine": choice.name, "precision": choice.precision, "why": choice.why, "cpu": cpu(),
             "cuda": _cuda(), "encoders": [name for name in ENCODERS if _opens(name)], "cameras": _cameras(),
             "versions": {"vsr": vsr.__version__, "python": platform.python_version(), **_versions()}}
 
 
-def _cpu() -> dict[str, Any]:
+def cpu() -> dict[str, Any]:
+    """The processor: its name, how many cores, and the instruction sets for which the CPU engine compiles here."""
     name = platform.processor()
     with_names = Path("/proc/cpuinfo")
     if with_names.exists():
@@ -36,7 +37,6 @@ def _cpu() -> dict[str, Any]:
 
 
 def _features() -> list[str]:
-    """The instruction sets for which the CPU engine compiles here."""
     try:
         import halide
     except ImportError:

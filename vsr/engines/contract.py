@@ -16,7 +16,8 @@ class Engine(ABC):
     """Enlarges planes of one kind: a model, a scale and a bit depth, fixed when it is opened.
 
     ``name`` is the implementation ('cpu' or 'reference'), ``model`` the model's name, ``precision`` the arithmetic's.
-    ``threads`` bounds how many it uses. An engine may be handed from thread to thread, but not called by two at once.
+    ``threads`` bounds how many it uses; ``reused`` is the share of the last plane that was not computed, as nothing had
+    changed there. An engine may be handed from thread to thread, but not called by two at once.
     It is a context manager. Raises UsageError for a scale, bit depth or number of threads that cannot be.
     """
 
@@ -30,6 +31,7 @@ class Engine(ABC):
             raise UsageError(f"threads must be at least 1, not {threads}")
         self.name, self.model, self.scale, self.bits, self.precision = name, model, scale, bits, precision
         self.threads = threads
+        self.reused = 0.0
 
     def upscale(self, luma: np.ndarray) -> np.ndarray:
         """The plane enlarged: (H, W) to a new array (n·H, n·W) of the same dtype, rounded and clipped to the codes.

@@ -1,0 +1,182 @@
+"""The benchmark: that its numbers belong together, that it says what it cannot measure, and that nothing is left."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import Clip
+
+from vsr import bench
+from vsr.cli import main
+from vsr.errors import Cancelled
+
+KEYS = {"v", "cpu", "width", "height", "scale", "model", "engine", "precision", "threads", "median_ms", "p95_ms", "fps",
+        "gmac_per_s", "peak_gmac_per_s", "peak_share", "still_ms", "reused", "peak_rss_mb", "file", "others"}
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`vsr bench` with short measurements."""
+    for name in ("measure_engine", "measure_peers"):
+        monkeypatch.setattr(bench, name, functools.partial(getattr(bench, name), seconds=0.02))
+    monkeypatch.setattr(bench, "WARM_UP_S", 0.01)
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def test_numbers_belong_together(short: None, temporary: Path, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("halide", reason="the peak is measured by halide, which has no wheel for this machine")
+    path = clip("a.mp4", audio=1, pts=range(0, 50 * 512, 512))
+    before = sorted(path.parent.iterdir())
+    begun = time.monotonic()
+    assert main(["bench", "--size", "96x64", "-s", "3", "--threads", "1", "--file", str(path), "--json"]) == 0
+    seconds = time.monotonic() - begun
+    assert sorted(path.parent.iterdir()) == before and not list(temporary.iterdir())
+
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == KEYS
+    assert told["v"] == 1 and (told["width"], told["height"], told["scale"], told["threads"]) == (96, 64, 3, 1)
+    assert (told["model"], told["engine"], told["precision"]) == ("fsrcnn-s", "cpu", "fp32")
+    assert 0 < told["median_ms"] <= told["p95_ms"]
+    assert told["fps"] == pytest.approx(1000 / told["median_ms"])
+    assert told["gmac_per_s"] == pytest.approx(3937 * 96 * 64 * told["fps"] / 1e9)
+    assert told["peak_share"] == pytest.approx(told["gmac_per_s"] / told["peak_gmac_per_s"])
+    assert told["still_ms"] > 0 and 0 <= told["reused"] <= 1 and told["peak_rss_mb"] > 20
+
+    file = told["file"]
+    assert (file["width"], file["height"], file["frames"]) == (144, 96, 50)
+    assert set(file["stage_ms"]) == {"decode", "upscale", "encode"}
+    assert file["stage_ms"][file["bottleneck"]] == max(file["stage_ms"].values())
+    # Each stage works in one thread, and all of them within the job.
+    assert 0 < max(file["stage_ms"].values()) <= 1000 / file["fps"] <= 1000 * seconds / 50
+    assert file["processor_ms"] > 0 and file["start_s"] > 0 and file["peak_rss_mb"] <= told["peak_rss_mb"]
+
+    eager = told["others"][0]
+    assert eager["name"] == "PyTorch eager fp32" and eager["median_ms"] > 0 and eager["version"]
+    assert all((other["median_ms"] is None) == bool(other["why"]) for other in told["others"])
+
+
+def test_in_words(short: None, clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--size", "64x48", "--file", str(clip("a.mp4"))]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("a.mp4", "decode", "upscale", "encode", "the bottleneck", "64x48 → 128x96",
+                                        "engine", "still", "GMAC/s", "memory", "PyTorch eager fp32"))
+
+
+def test_bicubic_has_no_multiply_adds_and_no_others(short: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--size", "64x48", "--model", "bicubic", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == KEYS and told["model"] == "bicubic" and told["file"] is None
+    assert told["gmac_per_s"] is told["peak_share"] is None and told["others"] == []
+
+
+def test_without_halide_there_is_no_peak(short: None, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "vsr.engines.peak", None)
+    monkeypatch.setattr(bench, "PEERS", ())
+    arguments = ["bench", "--size", "32x32", "--engine", "reference"]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["engine"] == "reference" and told["gmac_per_s"] > 0
+    assert told["peak_gmac_per_s"] is told["peak_share"] is None
+    assert main(arguments) == 0
+    assert "not known without Halide" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [
+    ["--size", "big"], ["--size", "0x9"], ["-s", "5"], ["-s", "2,3"], ["--model", "none"], ["--engine", "none"],
+    ["--precision", "fp7"], ["--threads", "0"], ["--file", ""], ["--file", "{picture}"], ["file.mp4"],
+], ids=" ".join)  # fmt: skip
+def test_wrong_arguments(wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.full((16, 24, 3), 90, np.uint8))
+    assert main(["bench", *(text.format(picture=picture) for text in wrong)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"no video"])
+def test_a_file_that_cannot_be_read(content: bytes | None, temporary: Path, tmp_path: Path,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.mp4"
+    if content:
+        path.write_bytes(content)
+    assert main(["bench", "--file", str(path)]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1 and not list(temporary.iterdir())
+
+
+def test_of_a_long_file_the_beginning_is_measured(temporary: Path, clip: Clip) -> None:
+    path = clip("a.mkv", size=(160, 120), pts=range(0, 400 * 512, 512))
+    assert bench.measure_file(path, "bicubic", seconds=60).frames == 400
+    assert 1 <= bench.measure_file(path, "bicubic", seconds=0.02).frames < 200
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        bench.measure_file(path, "bicubic", cancel=cancel)
+    assert not list(temporary.iterdir())
+
+
+def test_a_crash_of_another_engine_is_told(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    monkeypatch.setattr(bench, "PEERS", ("no_such_module", "json"))  # the second is there, and no engine
+    crashed, = bench.measure_peers(size=(32, 32))
+    assert (crashed.name, crashed.median_ms) == ("json", None)
+    assert crashed.why and crashed.why.startswith("status 1: ")
+    assert not list(temporary.iterdir())
+
+
+def test_frames_are_pictures_that_differ_everywhere() -> None:
+    for size in ((960, 540), (1, 1), (1025, 513)):
+        first, second = bench.frames(*size)
+        assert first.shape == second.shape == size[::-1] and first.dtype == second.dtype == np.uint8
+        assert first.flags.c_contiguous and second.flags.c_contiguous
+        assert (first != second).all()
+    first, second = bench.frames(960, 540)
+    assert {0, 255} <= set(first.flat) and len(set(first.flat)) == 256
+    before, after = bench.still_frames((first, second))
+    changed = (before != after).all(1)
+    assert changed.sum() == 54 and ((before != after).any(1) == changed).all()
+
+
+def test_timing_counts_every_run_but_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    calls: list[int] = []
+
+    def a_second(number: int) -> None:
+        calls.append(number)
+        now[0] += 1
+
+    assert bench.timed(a_second, 2.5) == [1000] * 3 and calls == [0, 1, 2, 3]
+    assert len(bench.timed(a_second, 2.5, least=7)) == 7
+    assert len(bench.timed(a_second, 2.5, least=70)) == 10  # a slow one is not waited for
+
+
+def test_the_peak_is_of_multiply_adds_that_are_done() -> None:
+    pytest.importorskip("halide", reason="the peak is measured by halide, which has no wheel for this machine")
+    from vsr.engines.peak import Peak
+
+    kernel = Peak(2)
+    chains, lanes = kernel.run(1, 1, 0).shape[1:]
+    expected = np.add.outer(np.arange(chains, dtype=np.float32), np.arange(lanes, dtype=np.float32))
+    for _ in range(5):
+        expected = expected * np.float32(0.5) + np.float32(3)
+    assert np.allclose(kernel.run(5, 0.5, 3), np.stack([expected] * 2), rtol=1e-6)
+    assert kernel.gmac_per_s() > 0
+

@@ -1,0 +1,298 @@
+"""How fast it is here: an engine on frames in memory, a file from end to end, and other engines on the same work."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vsr.engines import open_engine
+from vsr.errors import UsageError
+from vsr.models.catalogue import FsrcnnWeights, find, load, save_file
+
+if TYPE_CHECKING:
+    from vsr.events import Event
+
+SECONDS, FILE_SECONDS = 2.0, 10.0  # what an engine is measured for, and a file at most, about
+ROUNDS = 4  # of peak, engine, still camera: clocks drift, and all are to meet the same
+LEAST_RUNS = 8  # of an engine in each round, unless it is very slow
+WARM_UP_S = 0.3
+CHANGING = 0.1  # of the rows, in front of a still camera
+PEERS = ("torch", "cv2", "onnxruntime", "openvino")  # the modules that `vsr.peers` knows what to do with
+PEER_LIMIT_S = 300
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+# ---- an engine ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EngineSpeed:
+    """What an engine takes for a frame of ``width`` x ``height``, from uint8 luma in memory to uint8 luma in memory.
+
+    Each frame differs from the one before it in every pixel; for ``still_ms`` in a tenth of its rows only, and
+    ``reused`` is the share of such a frame that was not computed again. ``gmac_per_s`` is 10^9 multiply-adds a second
+    as the papers count them; None for 'bicubic'. ``peak_gmac_per_s`` is the most that the processors do in fp32 with
+    as many ``threads``, measured between the engine's runs; None without Halide.
+    """
+
+    width: int
+    height: int
+    scale: int
+    model: str
+    engine: str
+    precision: str
+    threads: int
+    median_ms: float
+    p95_ms: float
+    gmac_per_s: float | None
+    peak_gmac_per_s: float | None
+    still_ms: float
+    reused: float
+
+    @property
+    def fps(self) -> float:
+        return 1000 / self.median_ms
+
+    @property
+    def peak_share(self) -> float | None:
+        return self.gmac_per_s / self.peak_gmac_per_s if self.gmac_per_s and self.peak_gmac_per_s else None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"fps": self.fps, "peak_share": self.peak_share}
+
+
+def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
+                   engine: str = "auto", precision: str = "auto", threads: int | None = None,
+                   seconds: float = SECONDS) -> EngineSpeed:
+    """Time an engine on frames of ``size`` (width, height) for about so many ``seconds``, and half of it for the still
+    camera. ``threads`` None is as many as there are processors, which is the most. Raises as `open_engine`."""
+    width, height = size
+    threads = min(threads or processors(), processors())
+    weights = weights_of(model, scale)
+    with open_engine(model, scale, precision=precision, engine=engine, threads=threads) as opened:
+        peak = _peak(threads)
+        moving = frames(width, height)
+        still = still_frames(moving)
+        outs = [np.empty((height * scale, width * scale), np.uint8) for _ in moving]
+
+        def on(pair: Pair) -> Callable[[int], None]:
+            return lambda number: opened.upscale_into(pair[number % 2], outs[number % 2])
+
+        timed(on(moving), WARM_UP_S)
+        peaks, moving_ms, still_ms = peak(), [], []
+        for _ in range(ROUNDS):
+            moving_ms += timed(on(moving), seconds / ROUNDS, LEAST_RUNS)
+            still_ms += timed(on(still), seconds / ROUNDS / 2, LEAST_RUNS)
+            peaks += peak()
+        median_ms = float(np.median(moving_ms))
+        return EngineSpeed(
+            width, height, scale, opened.model, opened.name, opened.precision, threads,
+            median_ms=median_ms,
+            p95_ms=float(np.percentile(moving_ms, 95)),
+            # Every weight is used once for every input pixel, those of the deconvolution too.
+            gmac_per_s=weights.parameters * width * height / median_ms / 1e6 if weights else None,
+            peak_gmac_per_s=max(peaks, default=None),
+            still_ms=float(np.median(still_ms)),
+            reused=opened.reused,
+        )
+
+
+def weights_of(model: str | FsrcnnWeights, scale: int) -> FsrcnnWeights | None:
+    """The weights of a model, None for 'bicubic'. Raises UsageError for a name or scale that there is not."""
+    if isinstance(model, FsrcnnWeights):
+        return model
+    return load(model, scale) if find(model, scale).files else None
+
+
+def processors() -> int:
+    """The most threads that an engine has."""
+    asked = os.environ.get("HL_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
+
+
+def _peak(threads: int) -> Callable[[], list[float]]:
+    """What measures the peak, in 10^9 multiply-adds a second; it finds nothing without Halide."""
+    try:
+        from vsr.engines.peak import Peak
+    except ImportError:
+        return list
+    kernel = Peak(threads)
+    return lambda: [kernel.gmac_per_s()]
+
+
+def frames(width: int, height: int) -> Pair:
+    """Two frames that differ in every pixel: rings, a chequerboard and grain from black to white, and their negative.
+    """
+    y, x = np.mgrid[-256:256, -256:256]
+    rings = 80 * np.sin((x * x + y * y) / 400) + 40 * np.sign(np.sin(x / 5) * np.sin(y / 7))
+    grain = np.random.default_rng(0).normal(0, 8, rings.shape)
+    tile = np.clip(np.rint(127.5 + rings + grain), 0, 255).astype(np.uint8)
+    whole = np.tile(tile, (-(-height // 512), -(-width // 512)))[:height, :width]
+    return np.ascontiguousarray(whole), 255 - whole
+
+
+def still_frames(moving: Pair) -> Pair:
+    """The first frame of two, and the same with a band of rows of the second."""
+    changed = moving[0].copy()
+    middle, rows = len(changed) // 2, max(1, round(len(changed) * CHANGING))
+    changed[middle:middle + rows] = moving[1][middle:middle + rows]
+    return moving[0], changed
+
+
+def timed(run: Callable[[int], object], seconds: float, least: int = 1) -> list[float]:
+    """The milliseconds of each run of ``run(number)``: for so many ``seconds``, and of ``least`` runs if they take no
+    more than four times as long. A first run is not counted."""
+    run(0)
+    times: list[float] = []
+    spent = 0.0
+    while spent < seconds or (len(times) < least and spent < 4 * seconds):
+        begun = time.perf_counter()
+        run(len(times) + 1)
+        times.append(time.perf_counter() - begun)
+        spent += times[-1]
+    return [1000 * each for each in times]
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process had so far, in 10^6 bytes; None where the system (Windows) is not asked."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux' getrusage begins with what the parent had
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+# ---- a file ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileSpeed:
+    """A file from end to end. ``fps`` counts from the opening of the input to the end of the output's self-check, in a
+    process that has compiled what it needs; ``start_s`` is how long a new one takes to its first frames.
+
+    ``stage_ms`` is what each stage is busy with a frame. The stages overlap, each in a thread: the busiest one, the
+    ``bottleneck``, sets the speed, and its number is about 1000 / fps unless they wait for each other. They also share
+    the processors: ``processor_ms`` is what these work on a frame, all together. ``peak_rss_mb`` as `peak_rss_mb`.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+    fps: float
+    start_s: float
+    stage_ms: dict[str, float]
+    bottleneck: str
+    processor_ms: float
+    peak_rss_mb: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"path": str(self.path)}
+
+
+class _Begun(Exception):
+    """A job has begun: its first frames are made and encoded."""
+
+
+def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: str = "auto", precision: str = "auto",
+                 threads: int | None = None, cancel: threading.Event | None = None,
+                 seconds: float = FILE_SECONDS) -> FileSpeed:
+    """Upscale a video as `vsr upscale` does, into a temporary folder, or as much of its beginning as takes about so
+    many ``seconds``. Raises as `run`, and UsageError for a picture."""
+    from vsr.events import Progress, Started
+    from vsr.job import Job, check_job
+    from vsr.media.cut import Cut
+    from vsr.media.probe import probe
+    from vsr.pipeline import run
+
+    told: dict[type, Any] = {}
+
+    def begin(event: Event) -> None:
+        if isinstance(event, Started):
+            raise _Begun(event)
+
+    def note(event: Event) -> None:
+        told[type(event)] = event
+
+    with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
+        job = Job(path, Path(folder), scale, model=model, engine=engine, precision=precision, threads=threads)
+        if check_job(job):
+            raise UsageError(f"{path} is a picture; give --file a video")
+        begun = time.monotonic()
+        try:
+            run(job, begin, cancel)
+        except _Begun as begin_of:
+            estimate = begin_of.args[0].estimate
+        start_s = time.monotonic() - begun
+        if estimate is None or estimate.seconds > seconds:
+            duration_s = probe(path).duration_s
+            part = duration_s * seconds / estimate.seconds if estimate and duration_s else seconds
+            job = replace(job, cut=Cut(Fraction(0), Fraction(part)))
+        used = time.process_time()
+        done = run(job, note, cancel)
+        used = time.process_time() - used
+    assert done is not None  # nothing is skipped
+    started: Started = told[Started]
+    last: Progress = told[Progress]
+    return FileSpeed(path, started.width, started.height, done.frames, done.frames / done.seconds, start_s,
+                     last.stage_ms, last.bottleneck, 1000 * used / done.frames, peak_rss_mb())
+
+
+# ---- other engines -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PeerSpeed:
+    """What another engine takes for the same network and size; ``median_ms`` is None where it is not run: ``why``."""
+
+    name: str
+    version: str
+    median_ms: float | None
+    why: str | None = None
+
+
+def measure_peers(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
+                  threads: int | None = None, seconds: float = SECONDS) -> list[PeerSpeed]:
+    """Time the other engines that are installed here, from float luma in memory to float luma in memory, which spares
+    them what ours does with bytes. Each is in a process of its own: its memory and its crashes are its own."""
+    weights = weights_of(model, scale)
+    if weights is None:
+        return []
+    found: list[PeerSpeed] = []
+    with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
+        file = Path(folder) / "weights.safetensors"
+        save_file(file, weights)
+        for module in PEERS:
+            if importlib.util.find_spec(module) is None:
+                continue
+            arguments = [module, str(file), *map(str, size), str(threads or processors()), str(seconds)]
+            command = [sys.executable, "-m", "vsr.peers", *arguments]
+            try:
+                ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PEER_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                found.append(PeerSpeed(module, "", None, f"took more than {PEER_LIMIT_S} s"))
+                continue
+            if ended.returncode:
+                said = ended.stderr.strip().rpartition("\n")[2]
+                found.append(PeerSpeed(module, "", None, f"status {ended.returncode}: {said}"))
+            else:
+                found += [PeerSpeed(**speed) for speed in json.loads(ended.stdout.splitlines()[-1])]
+    return found
