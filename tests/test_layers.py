@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "media": {"errors", "frame", "size"},
     "models": {"errors"},
     "engines": {"errors", "models"},
-    "upscale": {"engines", "frame", "models"},
+    "upscale": {"engines", "frame"},
     "events": {"errors", "media"},
     "job": {"engines", "errors", "events", "media", "models", "size"},
     "still": {"engines", "errors", "events", "job", "media", "size", "upscale"},

@@ -233,6 +233,47 @@ def test_threads_change_nothing(clip: Clip, tmp_path: Path) -> None:
         assert upscale(path, output=tmp_path / f"{depth}.mp4", depth=depth).output.read_bytes() == threaded
 
 
+@pytest.mark.parametrize("ahead", [1, 3, 100])
+def test_frames_that_are_under_way_together_change_nothing(clip: Clip, tmp_path: Path, ahead: int) -> None:
+    path = clip("a.mp4", audio=1, pts=range(0, 30 * 512, 512))
+    plain = upscale(path, output=tmp_path / "plain.mp4").output.read_bytes()
+    engine, events = Deferring("m", 2), list[Event]()
+    engine.ahead = ahead
+    made = upscale(path, output=tmp_path / "deferred.mp4", engines=lambda *_, **__: engine, on_event=events.append)
+    assert made.output.read_bytes() == plain
+    assert engine.most_under_way == min(ahead + 1, 30) and engine.under_way == 0
+    assert [event.message for event in events if isinstance(event, Warned)] == ["deferred"]
+
+
+def test_a_frame_that_fails_when_it_is_waited_for_leaves_nothing(clip: Clip, tmp_path: Path) -> None:
+    engine = Deferring("m", 2)
+    engine.fails_at = 9
+    fails(EngineError, "out of luck", tmp_path, path=clip("a.mp4", audio=1), engines=lambda *_, **__: engine)
+
+
+class Deferring(Nearest):
+    """Does all work when it is asked for the planes."""
+
+    ahead = 1
+    under_way = most_under_way = finished = 0
+    fails_at = None
+
+    def begin(self, *args: Any) -> Callable[[], list[np.ndarray]]:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        if not self.finished and self.under_way == 1:
+            self.warnings.append(("deferred", "deferred"))
+
+        def finished() -> list[np.ndarray]:
+            self.under_way -= 1
+            self.finished += 1
+            if self.finished == self.fails_at:
+                raise EngineError("out of luck")
+            return super(Deferring, self).begin(*args)()
+
+        return finished
+
+
 def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vsr.pipeline, "_PROGRESS_S", 0)
     path = clip("a.mp4", audio=1)
@@ -526,11 +567,16 @@ def test_upscaled_frames_are_kept_no_longer_than_needed(clip: Clip, monkeypatch:
     alive: list[int] = []
 
     class Counted(Upscaler):
-        def __call__(self, frame: Frame) -> Frame:
-            big = super().__call__(frame)
-            made.append(weakref.ref(big.luma if big.luma.base is None else big.luma.base))
-            alive.append(sum(luma() is not None for luma in made))
-            return big
+        def begin(self, frame: Frame) -> Callable[[], Frame]:
+            finish = super().begin(frame)
+
+            def finished() -> Frame:
+                big = finish()
+                made.append(weakref.ref(big.luma if big.luma.base is None else big.luma.base))
+                alive.append(sum(luma() is not None for luma in made))
+                return big
+
+            return finished
 
     monkeypatch.setattr(vsr.pipeline, "Upscaler", Counted)
     upscale(clip("a.mp4", pts=range(0, 300 * 512, 512)), depth=2)

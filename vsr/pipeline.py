@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 _STAGES = ("decode", "upscale", "encode")
 _Upscaled = tuple[Frame, ...]  # one frame, once for each output
+_Begun = tuple[list[Callable[[], Frame]], list[av.Packet]]  # what waits for one, and the packets behind it
 
 
 def run(
@@ -185,7 +186,7 @@ class _Output:
         full_range = info.color.range == FULL_RANGE
         self.engine = stack.enter_context(engine_for(job, made.factor, source.layout.bits, full_range, engines))
         size = made.width, made.height
-        self.upscaler = Upscaler(self.engine, source.layout.chroma, info.color.chroma_location, *size, job.threads)
+        self.upscaler = Upscaler(self.engine, source.layout.chroma, info.color.chroma_location, *size)
         stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
         self.part.create()
         self.encoder = stack.enter_context(
@@ -212,15 +213,31 @@ class _Output:
 def _upscaled(
     items: Generator[Frame | av.Packet], outputs: list[_Output], meter: _Meter
 ) -> Generator[_Upscaled | av.Packet]:
+    """Frames upscaled and packets as they are, in their order, with frames begun as far ahead as the engines like."""
+    ahead = max(output.engine.ahead for output in outputs)
+    waiting: deque[_Begun] = deque()
     with contextlib.closing(items):
         for item in items:
             if isinstance(item, Frame):
                 with meter.work("upscale"):
-                    made = tuple(output.upscaler(item) for output in outputs)
-                meter.count("upscale", made)
-                yield made
+                    waiting.append(([output.upscaler.begin(item) for output in outputs], []))
+                    done = _finished(waiting.popleft(), meter) if len(waiting) > ahead else []
+                yield from done
+            elif waiting:
+                waiting[-1][1].append(item)
             else:
                 yield item
+        while waiting:
+            with meter.work("upscale"):
+                done = _finished(waiting.popleft(), meter)
+            yield from done
+
+
+def _finished(begun: _Begun, meter: _Meter) -> list[_Upscaled | av.Packet]:
+    frame, packets = begun
+    made = tuple(finish() for finish in frame)
+    meter.count("upscale", made)
+    return [made, *packets]
 
 
 def _begin(
@@ -281,7 +298,8 @@ def _duration(source: Decoder) -> Fraction | None:
 
 
 def _pass_on(source: Decoder, outputs: list[_Output], emit: Callable[[Event], None]) -> None:
-    for warnings in (source.warnings, *(output.encoder.warnings for output in outputs)):
+    made = (warnings for output in outputs for warnings in (output.engine.warnings, output.encoder.warnings))
+    for warnings in (source.warnings, *made):
         while warnings:
             emit(Warned(outputs[0].job.input, *warnings.popleft()))
 

@@ -70,7 +70,7 @@ def run_stills(
                         estimate=None,
                     )
                 )
-                upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, width, height, job.threads)
+                upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, width, height)
                 pixels = to_pixels(upscaler(frame), source.bits)
             clock.append(time.perf_counter())
             control.check()
@@ -80,7 +80,7 @@ def run_stills(
             write_picture(part.path, picture)
             clock.append(time.perf_counter())
             emit(_progress(path, clock))
-            for warning in (resolution.warning, *picture.warnings):
+            for warning in (resolution.warning, *engine.warnings, *picture.warnings):
                 if warning:
                     emit(Warned(path, *warning))
             control.check()

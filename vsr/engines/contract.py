@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES
+
+if TYPE_CHECKING:
+    from vsr.engines.resample import Resize
 
 
 class Engine(ABC):
@@ -17,9 +22,12 @@ class Engine(ABC):
 
     ``name`` is the implementation ('cpu' or 'reference'), ``model`` the model's name, ``precision`` the arithmetic's.
     ``threads`` bounds how many it uses; ``reused`` is the share of the last plane that was not computed, as nothing had
-    changed there. An engine may be handed from thread to thread, but not called by two at once.
-    It is a context manager. Raises UsageError for a scale, bit depth or number of threads that cannot be.
+    changed there; ``warnings`` collects (code, message) pairs of what its user should know. An engine may be handed
+    from thread to thread, but not called by two at once. It is a context manager. Raises UsageError for a scale, bit
+    depth or number of threads that cannot be.
     """
+
+    ahead = 0  # frames that are worth beginning before the first of them is asked for
 
     def __init__(self, name: str, model: str, scale: int, bits: int, precision: str = "fp32",
                  threads: int | None = None) -> None:
@@ -32,6 +40,7 @@ class Engine(ABC):
         self.name, self.model, self.scale, self.bits, self.precision = name, model, scale, bits, precision
         self.threads = threads
         self.reused = 0.0
+        self.warnings: deque[tuple[str, str]] = deque()
 
     def upscale(self, luma: np.ndarray) -> np.ndarray:
         """The plane enlarged: (H, W) to a new array (n·H, n·W) of the same dtype, rounded and clipped to the codes.
@@ -59,6 +68,23 @@ class Engine(ABC):
         if not out.flags.writeable:
             raise ValueError("out is read-only")
         self._run(luma, out)
+
+    def begin(self, luma: np.ndarray, size: tuple[int, int],
+              others: Sequence[tuple[np.ndarray, Resize]] = ()) -> Callable[[], list[np.ndarray]]:
+        """A frame's planes in two steps: what is returned waits for the new planes, luma's first.
+
+        Luma is enlarged, then resampled where ``size`` = (height, width) is not n times its own; the ``others`` are
+        resampled. An engine that works beside the processor returns at once, and has taken what it needs of the
+        arrays; with ``ahead`` frames begun before the first is waited for, it never stands still. Any order and number
+        of frames gives the same bytes. Raises, in either step, as `upscale`.
+        """
+        from vsr.engines.resample import Resize, resizer
+
+        enlarged = self.upscale(luma)
+        planes = [] if enlarged.shape == size else [(enlarged, Resize.centred(enlarged.shape, size))]
+        kind = "reference" if self.name == "reference" else "auto"
+        made = [resizer(resize, self.bits, kind, self.threads)(plane) for plane, resize in (*planes, *others)]
+        return lambda: made if planes else [enlarged, *made]
 
     @abstractmethod
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:

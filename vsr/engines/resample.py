@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import os
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vsr.engines import engine_choice
-from vsr.engines.bicubic import cubic
+from vsr.engines.bicubic import Bicubic, cubic
 from vsr.engines.contract import check_plane
 from vsr.errors import EngineError
+from vsr.models.catalogue import SCALES
 
 if TYPE_CHECKING:
     from vsr.engines.halide_plane import Host
@@ -40,6 +42,21 @@ class Grid(NamedTuple):
         """``target`` samples over the extent of ``source`` samples, the outer edges of both aligned."""
         step = source / target
         return cls(step, (step - 1) / 2)
+
+
+class Resize(NamedTuple):
+    """What becomes of a plane: ``source`` = (height, width) turns into ``target``, with samples at ``x`` and ``y``."""
+
+    source: tuple[int, int]
+    target: tuple[int, int]
+    x: Grid
+    y: Grid
+
+    @classmethod
+    def centred(cls, source: tuple[int, int], target: tuple[int, int]) -> Resize:
+        """The outer edges of both aligned."""
+        y, x = (Grid.centred(*axis) for axis in zip(source, target, strict=True))
+        return cls(source, target, x, y)
 
 
 class Taps(NamedTuple):
@@ -116,6 +133,18 @@ class Resampler:
 
         value = resample(resample(plane.astype(np.float32), self._y).T, self._x).T
         return np.clip(np.rint(value), 0, 2**self.bits - 1).astype(plane.dtype)
+
+
+@lru_cache(maxsize=16)  # a few for each size that the frames of a stream have
+def resizer(resize: Resize, bits: int, engine: str, threads: int | None) -> Callable[[np.ndarray], np.ndarray]:
+    """What does ``resize``; the other arguments are `Resampler`'s. All that ask share it: any thread may call it."""
+    scale = next((n for n in SCALES if resize.x.step == resize.y.step == 1 / n), None)
+    if scale is None:
+        return Resampler(resize.source, resize.target, bits, resize.x, resize.y, engine, threads)
+    bicubic = Bicubic(scale, bits, (-resize.x.start, -resize.y.start), engine, threads)
+    height, width = resize.target
+    # An odd side does not fill its last chroma sample: n times as many may be one more than the output has.
+    return lambda plane: bicubic.upscale(plane)[:height, :width]
 
 
 class ResamplePipeline:
