@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import speed
 from conftest import Clip
 
 from vsr import bench
@@ -180,3 +181,30 @@ def test_the_peak_is_of_multiply_adds_that_are_done() -> None:
     assert np.allclose(kernel.run(5, 0.5, 3), np.stack([expected] * 2), rtol=1e-6)
     assert kernel.gmac_per_s() > 0
 
+
+
+def test_the_document_says_what_was_reached_and_what_not(capsys: pytest.CaptureFixture[str]) -> None:
+    def row(precision: str, median_ms: float, psnr: float | None, code: str = speed.NATIVE) -> speed.Row:
+        measured = bench.EngineSpeed(960, 540, 2, "fsrcnn-s", "cpu", precision, 2, median_ms, median_ms,
+                                     2041 / median_ms, 250, median_ms / 5, 0.9)
+        return speed.Row("FSRCNN-s", 2, "cpu", precision, code, measured, psnr=psnr)
+
+    rows = [row("fp32", 10, 32.36), row("bf16", 7, 32.35), row("int8", 5, 32.33), row("fp32", 30, None, "AVX2"),
+            speed.Row("FSRCNN-s", 3, "cpu", "fp32", speed.NATIVE, None, "no luck")]
+    stages = {"decode": 2.0, "upscale": 12.0, "encode": 25.0}
+    file = bench.FileSpeed(Path("a.mp4"), 1920, 1080, 150, 40, 1.5, stages, "encode", 45.4, 400.0)
+    lines = [aim.line() for aim in speed.aims(rows, file)]
+    said = {line[0]: line[1:] for line in lines}
+    assert len(said) == len(lines)
+    assert said["×2, fp32"] == ("≤ 11 ms", "10 ms", "✓", "")
+    assert said["the same, of the fp32 peak"][:3] == ("≥ 85 %", "81.6 %", "✗")
+    assert said["×2, the fastest within 0.02 dB: bf16"][:3] == ("≤ 6 ms", "7 ms", "✗")  # int8 loses too much
+    assert said["×3, fp32"] == ("≤ 11 ms", "not measured", "", "no luck")
+    assert said["×2, fp32, code for AVX2"][2] == "✗"
+    assert said["still camera, 90 % of the rows unchanged"][2] == "✓"
+    assert said["file, 960×540 → 1920×1080, H.264 veryfast"][1:3] == ("40 fps", "✗")
+    assert "bottleneck is encode" in said["file, 960×540 → 1920×1080, H.264 veryfast"][3]
+    assert said["the same, peak memory"] == ("≤ 500 MB", "400 MB", "✓", "")
+    speed.table("a | b:", [(1, "x")])
+    assert capsys.readouterr().out == "| a | b |\n|---|---:|\n| 1 | x |\n\n"
+    assert not any(aim.measured for aim in speed.aims([], None))
