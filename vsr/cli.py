@@ -386,7 +386,7 @@ def run_doctor(args: argparse.Namespace) -> int:
 def run_bench(args: argparse.Namespace) -> int:
     """A file first: where it cannot be read, nothing else is measured."""
     from vsr.bench import measure_engine, measure_file, measure_peers, peak_rss_mb
-    from vsr.doctor import cpu
+    from vsr.doctor import cpu, cuda
     from vsr.size import Size
 
     asked = Size.parse_size(args.size)
@@ -401,11 +401,13 @@ def run_bench(args: argparse.Namespace) -> int:
             print_file_speed(file)
     speed = measure_engine(args.model, args.scale, size, **kind)
     memory_mb = peak_rss_mb()
+    gpu = cuda() if speed.engine == "cuda" else None
+    device, name = ("gpu", gpu["name"]) if gpu else ("cpu", cpu()["name"])
     if not args.json:
-        print_engine_speed(speed, cpu()["name"], memory_mb)
+        print_engine_speed(speed, name, memory_mb)
     others = measure_peers(args.model, args.scale, size, args.threads)
     if args.json:
-        print(json.dumps({"v": 1, "cpu": cpu()["name"], **speed.to_json(), "peak_rss_mb": memory_mb,
+        print(json.dumps({"v": 1, device: name, **speed.to_json(), "peak_rss_mb": memory_mb,
                           "file": file and file.to_json(), "others": [asdict(other) for other in others]}))
         return 0
     for other in others:
@@ -425,14 +427,14 @@ def print_file_speed(file: FileSpeed) -> None:
     print(f"  memory     {megabytes(file.peak_rss_mb)}")
 
 
-def print_engine_speed(speed: EngineSpeed, cpu: str, memory_mb: float | None) -> None:
+def print_engine_speed(speed: EngineSpeed, device: str, memory_mb: float | None) -> None:
     large = f"{speed.width * speed.scale}x{speed.height * speed.scale}"
     print(f"{speed.width}x{speed.height} → {large} in memory: {speed.model}, {speed.engine} {speed.precision}, "
-          f"threads: {speed.threads}, {cpu}")
+          f"threads: {speed.threads}, {device}")
     print(f"  engine     {speed.median_ms:8.2f} ms a frame, 95 % within {speed.p95_ms:.2f}: {speed.fps:.1f} a second")
     print(f"  still      {speed.still_ms:8.2f} ms where 90 % of the rows do not change, {speed.reused:.0%} reused")
     if speed.gmac_per_s is not None:
-        of_peak = ("the most that there are is not known without Halide" if speed.peak_share is None else
+        of_peak = ("without Halide, and on a GPU, the most that there are is not known" if speed.peak_share is None else
                    f"{speed.peak_share:.0%} of the {speed.peak_gmac_per_s:.0f} that there are in fp32")
         print(f"  work       {speed.gmac_per_s:8.1f} GMAC/s, {of_peak}")
     print(f"  memory     {megabytes(memory_mb)}")

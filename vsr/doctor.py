@@ -22,7 +22,7 @@ def examine() -> dict[str, Any]:
 
     choice = engine_choice()
     return {"v": 1, "engine": choice.name, "precision": choice.precision, "why": choice.why, "cpu": cpu(),
-            "cuda": _cuda(), "encoders": [name for name in ENCODERS if _opens(name)], "cameras": _cameras(),
+            "cuda": cuda(), "encoders": [name for name in ENCODERS if _opens(name)], "cameras": _cameras(),
             "versions": {"vsr": vsr.__version__, "python": platform.python_version(), **_versions()}}
 
 
@@ -44,7 +44,8 @@ def _features() -> list[str]:
     return halide.get_host_target().to_string().split("-")[3:]
 
 
-def _cuda() -> dict[str, Any] | None:
+def cuda() -> dict[str, Any] | None:
+    """The GPU that PyTorch uses, if any."""
     import torch
 
     if not torch.cuda.is_available():
