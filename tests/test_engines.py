@@ -7,6 +7,7 @@ import functools
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from vsr.engines import Engine, engine_choice, open_engine
 from vsr.engines.bicubic import Bicubic
 from vsr.errors import EngineError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, random_weights
+from vsr.models.catalogue import FsrcnnWeights, Quantization, random_weights
 from vsr.models.fsrcnn import FSRCNN
 
 try:
@@ -26,7 +27,24 @@ except ImportError:
     halide = None
 
 needs_halide = pytest.mark.skipif(halide is None, reason="the cpu engine needs halide, which has no wheel here")
-ENGINES = [pytest.param("cpu", marks=needs_halide), "reference"]
+
+
+def offered(precision: str) -> bool:
+    if halide is None:
+        return False
+    from vsr.engines.cpu import precisions
+    from vsr.engines.halide_plane import Host
+
+    return precision in precisions(Host.current())
+
+
+ENGINES = [  # with their precisions
+    pytest.param("cpu fp32", marks=needs_halide),
+    *(pytest.param(f"cpu {precision}", marks=pytest.mark.skipif(
+        not offered(precision), reason=f"this processor has no instructions for {precision}"))
+      for precision in ("bf16", "int8")),
+    "reference fp32", "reference int8",
+]
 SHAPES = {"fsrcnn-s": (32, 5, 1), "fsrcnn": (56, 12, 4), "no-mapping": (8, 3, 0), "odd": (7, 9, 2)}
 CASES = [  # model, scale, bits, full range: every value meets every engine; the whole product compiles for minutes
     ("fsrcnn-s", 2, 8, False), ("fsrcnn-s", 3, 8, True), ("fsrcnn-s", 4, 8, False),
@@ -35,19 +53,36 @@ CASES = [  # model, scale, bits, full range: every value meets every engine; the
     ("odd", 2, 16, True), ("odd", 4, 8, False), ("bicubic", 2, 8, False), ("bicubic", 3, 10, True),
     ("bicubic", 4, 16, False),
 ]
+REFERENCE = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}  # the precision in which the reference engine defines each
 every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_cpu_engine = pytest.mark.parametrize("name", ENGINES[:3])
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 
 
 @functools.cache
-def weights_of(model: str, scale: int) -> FsrcnnWeights:
-    return random_weights(*SHAPES[model], scale, seed=1)
+def weights_of(model: str, scale: int, precision: str = "fp32") -> FsrcnnWeights:
+    return random_weights(*SHAPES[model], scale, seed=1, quantized=precision == "int8")
 
 
 @functools.cache
 def opened(engine: str, model: str, scale: int, bits: int = 8, full_range: bool = False) -> Engine:
-    weights = model if model == "bicubic" else weights_of(model, scale)
-    return open_engine(weights, scale, bits, full_range, engine=engine)
+    name, precision = engine.split()
+    if model == "bicubic":
+        return open_engine(model, scale, bits, full_range, engine=name)
+    return open_engine(weights_of(model, scale, precision), scale, bits, full_range, precision, name)
+
+
+def assert_close(engine: str, got: np.ndarray, want: np.ndarray, bits: int) -> None:
+    """As close as the engine's precision promises: one code in fp32, so that but for rounding all are equal; else
+    (noise is the worst that there is) three levels of 8 bits at most, and one in nearly all pixels."""
+    _, precision = engine.split()
+    level = 2 ** (bits - 8)
+    if precision == "fp32":
+        assert difference(got, want) <= 1
+        assert np.mean(got != want) < (0.2 if bits == 16 else 0.02) or got.size < 1000
+    else:
+        assert difference(got, want) <= 3 * level
+        assert np.mean(np.abs(got.astype(int) - want) > level) < 0.02
 
 
 def noise(height: int, width: int, bits: int = 8, seed: int = 0) -> np.ndarray:
@@ -100,10 +135,11 @@ def test_within_one_level_of_the_definition(engine: str, case: tuple[str, int, i
     for shape in ((1, 1), (2, 67), (70, 340)):
         luma = noise(*shape, bits)
         got = opened(engine, *case).upscale(luma)
-        want = (defined_bicubic(luma, scale, bits) if model == "bicubic"
-                else defined(weights_of(model, scale), luma, bits, full_range))
-        assert difference(got, want) <= 1
-        assert np.mean(got != want) < (0.2 if bits == 16 else 0.02)  # but for rounding, they are equal
+        if model == "bicubic":
+            assert_close("cpu fp32", got, defined_bicubic(luma, scale, bits), bits)
+        else:
+            weights = weights_of(model, scale, engine.split()[1])
+            assert_close(engine, got, defined(weights, luma, bits, full_range), bits)
         assert got.max() > got.min() or shape == (1, 1)
 
 
@@ -130,7 +166,7 @@ def test_any_size_and_stride_without_touching_anything_else(
 
     assert np.array_equal(around, before)
     assert np.array_equal(out, upscaler.upscale(luma.copy()))
-    assert difference(out.copy(), opened("reference", *case).upscale(luma)) <= 1
+    assert_close(engine, out.copy(), opened(f"reference {REFERENCE[engine.split()[1]]}", *case).upscale(luma), bits)
     out[...] = 99
     assert (frame == 99).all()
 
@@ -139,7 +175,7 @@ def test_any_size_and_stride_without_touching_anything_else(
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.125, 0.25), (0.25, 0.125), (-1.3, 2.6)], ids=str)
 def test_bicubic_lies_where_it_is_told(engine: str, shift: tuple[float, float]) -> None:
     luma = noise(30, 50)
-    got = Bicubic(2, shift=shift, engine=engine).upscale(luma)
+    got = Bicubic(2, shift=shift, engine=engine.split()[0]).upscale(luma)
     assert difference(got, defined_bicubic(luma, 2, 8, shift)) <= 1
     if shift == (0, 0):
         assert np.array_equal(got[::2, ::2], luma)
@@ -165,10 +201,16 @@ def test_bicubic_gives_the_same_bytes_with_and_without_halide(scale: int, bits: 
 
 @every_engine
 def test_taps_come_from_the_weights_geometry(engine: str) -> None:
+    name, precision = engine.split()
     weights = dataclasses.replace(weights_of("fsrcnn-s", 3), padding=4)
+    if precision == "int8":
+        step, zero, _ = vars(weights_of("fsrcnn-s", 3, "int8").quantization).values()
+        largest = np.abs(weights.pixel_shuffle()[0] * step[:, None, None]).max((1, 2, 3))
+        weights = weights.quantized(Quantization(step, zero, largest / 127))
     assert weights.pixel_shuffle()[1] == -1  # x3 with padding 4 reaches from -1 to +2: no symmetry
     luma = noise(40, 70)
-    assert difference(open_engine(weights, 3, engine=engine).upscale(luma), defined(weights, luma)) <= 1
+    got = open_engine(weights, 3, precision=precision, engine=name).upscale(luma)
+    assert_close(engine, got, defined(weights, luma), 8)
 
 
 @pytest.mark.parametrize(("scale", "bits", "full_range"), [(2, 8, False), (3, 10, True), (4, 8, True)])
@@ -184,9 +226,9 @@ def test_int8_is_the_network_with_its_integers(scale: int, bits: int, full_range
     assert not np.array_equal(made, plain)
 
 
-@needs_halide
-def test_a_cutout_with_its_surroundings_gives_the_same_bytes() -> None:
-    luma, engine = noise(200, 700), opened("cpu", "fsrcnn-s", 2)
+@every_cpu_engine
+def test_a_cutout_with_its_surroundings_gives_the_same_bytes(name: str) -> None:
+    luma, engine = noise(200, 700), opened(name, "fsrcnn-s", 2)
     whole, context = engine.upscale(luma), 6
     for top, left, height, width in ((0, 0, 60, 333), (55, 301, 71, 90), (150, 500, 50, 200), (99, 17, 1, 1)):
         y, x = max(top - context, 0), max(left - context, 0)
@@ -196,7 +238,7 @@ def test_a_cutout_with_its_surroundings_gives_the_same_bytes() -> None:
 
 
 def test_strips_of_the_reference_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    luma, engine = noise(50, 40), opened("reference", "odd", 2, 16)
+    luma, engine = noise(50, 40), opened("reference fp32", "odd", 2, 16)
     luma = luma.astype(np.uint16) * 257
     whole = engine.upscale(luma)
     monkeypatch.setattr("vsr.engines.reference.STRIP", 7 * 40)
@@ -214,20 +256,93 @@ def test_the_number_of_threads_changes_no_byte(model: str) -> None:
 
 
 @needs_halide
-@pytest.mark.parametrize("target", ["x86-64-linux-avx-avx2-f16c-fma-sse41", "x86-64-linux-sse41"])
-def test_other_processors_vectors(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("target", "precision"), [
+    ("x86-64-linux-avx-avx2-f16c-fma-sse41", "fp32"), ("x86-64-linux-avx-avx2-avxvnni-f16c-fma-sse41", "int8"),
+    ("x86-64-linux-sse41", "fp32"),
+])
+def test_other_processors_vectors(target: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     host = str(halide.get_host_target()).split("-")
     if not set(target.split("-")) <= set(host):
         pytest.skip(f"this machine, {'-'.join(host)}, cannot run {target}")
     monkeypatch.setenv("HL_JIT_TARGET", target)
     luma = noise(70, 340)
-    for model in ("fsrcnn-s", "bicubic"):
-        weights = model if model == "bicubic" else weights_of(model, 2)
-        got = open_engine(weights, engine="cpu").upscale(luma)
-        assert difference(got, opened("reference", model, 2).upscale(luma)) <= 1
+    for model in ("fsrcnn-s", "odd", "bicubic"):
+        weights = model if model == "bicubic" else weights_of(model, 2, precision)
+        got = open_engine(weights, engine="cpu", precision=precision).upscale(luma)
+        assert difference(got, opened(f"reference {precision}", model, 2).upscale(luma)) <= 1
+
+
+@needs_halide
+def test_the_schedule_compiles_for_other_kinds_of_processor(tmp_path: Path) -> None:
+    """Arm's vectors cannot run here, but what is made for them can be read."""
+    from vsr.engines.cpu import Shape, fused
+    from vsr.engines.halide_plane import Host
+
+    host = Host("arm-64-osx-arm_dot_prod", lanes=4, registers=32)
+    pipeline = fused(Shape.of(weights_of("fsrcnn-s", 2), 8, "fp32", host), 8, host)
+    pipeline.compile_to_assembly(tmp_path / "neon.s")
+    assert (tmp_path / "neon.s").read_text().count("fmla") > 300
+
+
+@needs_halide
+def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HL_JIT_TARGET", "x86-64-linux-sse41")
+    with pytest.raises(EngineError, match=r"bf16.*fp32"):
+        open_engine(weights_of("fsrcnn-s", 2), engine="cpu", precision="bf16")
 
 
 # ---- What it costs ----
+
+
+@every_cpu_engine
+@pytest.mark.parametrize(("model", "scale", "bits"), [("fsrcnn-s", 2, 8), ("fsrcnn-s", 3, 10), ("odd", 4, 8)])
+def test_what_does_not_change_is_not_computed_again_and_no_byte_differs(
+        name: str, model: str, scale: int, bits: int) -> None:
+    """A film of every kind of change, against an engine that has seen nothing before."""
+    rng, engine, luma = np.random.default_rng(3), opened(name, model, scale, bits), noise(150, 90, bits)
+    fresh = open_engine(weights_of(model, scale, name.split()[1]), scale, bits, precision=name.split()[1], engine="cpu")
+    engine.upscale(noise(3, 3, bits))  # whatever it has seen in other tests
+    shares = []
+    for step in range(40):
+        match step % 8:
+            case 1 | 2:  # a point, also at the border
+                luma = luma.copy()
+                luma[rng.choice([0, 149, rng.integers(150)]), rng.integers(90)] ^= 1
+            case 3:  # a band
+                luma = luma.copy()
+                top = rng.integers(140)
+                luma[top:top + rng.integers(1, 60)] += 1
+            case 4:  # everything
+                luma = noise(150, 90, bits, step)
+            case 5 if step == 21:  # another size, and back
+                engine.upscale(noise(149, 90, bits))
+            case 6:  # scrolling
+                luma = np.roll(luma, 1, 0)
+        out = np.zeros((150 * scale, 90 * scale), luma.dtype)
+        given_ = luma.copy()
+        engine.upscale_into(given_, out)
+        given_[...] = 0  # the caller may do with both as they like
+        fresh.upscale(noise(1, 1, bits))  # forgets
+        assert np.array_equal(out, fresh.upscale(luma)), step
+        out[...] = 7
+        shares.append(engine.reused)
+    assert max(shares) == 1.0 and 0 < np.mean(shares) < 0.7
+    assert all(0 <= share <= 1 for share in shares) and shares[4] == 0.0  # step 4: nothing repeats
+
+
+@needs_halide
+def test_a_failure_midway_is_not_taken_for_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, luma = open_engine(weights_of("fsrcnn-s", 2), engine="cpu", precision="fp32"), noise(40, 50)
+    wanted = engine.upscale(luma)
+    engine.upscale(luma)
+    pipeline = engine._pipeline
+    monkeypatch.setattr(engine, "_pipeline", lambda *_: (_ for _ in ()).throw(EngineError("no")))
+    with pytest.raises(EngineError):
+        engine.upscale(luma[::-1].copy())
+    monkeypatch.setattr(engine, "_pipeline", pipeline)
+    assert np.array_equal(engine.upscale(luma), wanted)
+    assert np.array_equal(engine.upscale(luma[::-1].copy()), open_engine(
+        weights_of("fsrcnn-s", 2), engine="cpu", precision="fp32").upscale(luma[::-1].copy()))
 
 
 @needs_halide
@@ -235,13 +350,13 @@ def test_new_weights_compile_nothing() -> None:
     from vsr.engines.cpu import fused
 
     luma = noise(20, 30)
-    first = opened("cpu", "fsrcnn-s", 2).upscale(luma)
+    first = opened("cpu fp32", "fsrcnn-s", 2).upscale(luma)
     compiled = fused.cache_info().misses
     other = random_weights(*SHAPES["fsrcnn-s"], 2, seed=9)
     got = open_engine(other, 2, full_range=True, engine="cpu").upscale(luma)
     assert fused.cache_info().misses == compiled
     assert difference(got, defined(other, luma, full_range=True)) <= 1
-    assert np.array_equal(opened("cpu", "fsrcnn-s", 2).upscale(luma), first)
+    assert np.array_equal(opened("cpu fp32", "fsrcnn-s", 2).upscale(luma), first)
 
 
 @needs_halide
@@ -359,9 +474,10 @@ def test_without_halide_auto_is_the_reference(monkeypatch: pytest.MonkeyPatch) -
 
 @every_engine
 def test_an_engine_says_what_it_is(engine: str) -> None:
-    with open_engine(weights_of("fsrcnn-s", 3), 3, 10, engine=engine) as upscaler:
+    name, precision = engine.split()
+    with open_engine(weights_of("fsrcnn-s", 3, precision), 3, 10, precision=precision, engine=name) as upscaler:
         assert (upscaler.name, upscaler.model, upscaler.scale, upscaler.bits, upscaler.precision) \
-            == (engine, "random-32-5-1", 3, 10, "fp32")
-    assert engine_choice(engine).name == engine
+            == (name, "random-32-5-1", 3, 10, precision)
+    assert engine_choice(name).name == name
     if halide is not None:
         assert engine_choice().name == "cpu" and "Halide" in engine_choice().why

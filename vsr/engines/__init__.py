@@ -11,7 +11,7 @@ from vsr.models.catalogue import FsrcnnWeights, load
 
 __all__ = ["ENGINES", "Engine", "EngineChoice", "engine_choice", "open_engine"]
 
-ENGINES = {"cpu": ("fp32",), "reference": ("fp32", "int8")}  # the precisions of each, the default first
+ENGINES = {"cpu": ("fp32", "bf16", "int8"), "reference": ("fp32", "int8")}  # the precisions of each, the default first
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     if choice.name == "cpu":
         from vsr.engines.cpu import CpuEngine
 
-        return CpuEngine(weights, bits, full_range, threads)
+        return CpuEngine(weights, bits, full_range, choice.precision, threads)
     from vsr.engines.reference import ReferenceEngine
 
     return ReferenceEngine(weights, bits, full_range, choice.precision, threads)

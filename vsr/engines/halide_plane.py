@@ -6,12 +6,16 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import halide as hl
 import numpy as np
 
 from vsr.errors import EngineError
+
+TILES_PER_THREAD = 4  # at least, where that does not need tiles of fewer than SHORTEST_TILE rows
+SHORTEST_TILE = 16
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,11 @@ class Host:
     target: str
     lanes: int
     registers: int
+
+    def has(self, *features: str) -> bool:
+        """Whether it has one of the processor features, by their names in `hl.TargetFeature`."""
+        target = hl.Target(self.target)
+        return any(target.has_feature(getattr(hl.TargetFeature, feature)) for feature in features)
 
     @classmethod
     def current(cls) -> Host:
@@ -63,7 +72,7 @@ class PlanePipeline:
         x, sub, y = out.args()
         xo, yo, xi, task = (hl.Var(name) for name in ("xo", "yo", "xi", "task"))
         width, height = plane.dim(0), plane.dim(1)
-        for axis, extent in enumerate((width.extent() * scale, scale, height.extent())):
+        for axis, extent in enumerate((width.extent() * scale, scale)):
             out.output_buffer().dim(axis).set_bounds(0, extent)
         width.set_min(0)
         height.set_min(0)
@@ -75,28 +84,39 @@ class PlanePipeline:
             .vectorize(xi, host.lanes * scale).unroll(sub).parallel(task)
             .never_partition_all())  # three copies of the whole tile would save little and compile for long
 
-    def __call__(self, plane: np.ndarray, out: np.ndarray, values: Mapping[str, Any], threads: int | None) -> None:
+    def __call__(self, plane: np.ndarray, out: np.ndarray, values: Mapping[str, Any], threads: int | None,
+                 rows: tuple[int, int] | None = None) -> None:
         """Fill ``out`` from ``plane`` with ``values`` (buffers and numbers) for the inputs, on ``threads`` at most.
 
-        Raises EngineError.
+        ``rows`` (first, end) of the plane, where not all, are those whose output is wanted. Raises EngineError.
         """
+        first, end = rows or (0, len(plane))
+        out = out[self._scale * first:self._scale * end]
         lacking = max(self._narrowest_tile - plane.shape[1], 0)
         if not lacking and usable(plane) and usable(out):
-            self._realize(plane, out, values, threads)
+            self._realize(plane, out, values, threads, first)
             return
         # Repeating the last column changes nothing: what lies beyond the border is its copy anyway.
         plane = np.pad(plane, ((0, 0), (0, lacking)), mode="edge")
-        enlarged = np.empty([side * self._scale for side in plane.shape], plane.dtype)
-        self._realize(plane, enlarged, values, threads)
+        enlarged = np.empty((len(out), plane.shape[1] * self._scale), plane.dtype)
+        self._realize(plane, enlarged, values, threads, first)
         out[...] = enlarged[:, :out.shape[1]]
 
-    def _realize(self, plane: np.ndarray, out: np.ndarray, values: Mapping[str, Any], threads: int | None) -> None:
-        columns, rows, tiles = self._tiling(*plane.shape)
+    def compile_to_assembly(self, path: Path) -> None:
+        """Write the machine code for the host that it was built for, which need not be this one."""
+        layout = self._columns, self._rows, self._share
+        self._out.compile_to_assembly(str(path), [self._plane, *self._inputs.values(), *layout], "f", self._target)
+
+    def _realize(self, plane: np.ndarray, out: np.ndarray, values: Mapping[str, Any], threads: int | None,
+                 first: int) -> None:
+        height = len(out) // self._scale
+        columns, rows, tiles = self._tiling(height, plane.shape[1], threads)
         # Halide's thread pool has one size for the process, so as many tasks as threads keep an engine to its number;
         # where it may use the whole pool, a task is one tile, which balances best.
-        share = 1 if threads is None or threads >= (os.cpu_count() or 1) else -(-tiles // threads)
+        share = 1 if threads is None or threads >= processors() else -(-tiles // threads)
         # A pipeline does not keep its buffers alive, nor a buffer its array: these names do, until realize returns.
-        source, target = hl.Buffer(plane), hl.Buffer(out.reshape(plane.shape[0], self._scale, -1))
+        source, target = hl.Buffer(plane), hl.Buffer(out.reshape(height, self._scale, -1))
+        target.set_min([0, 0, first])
         with self._lock:
             self._plane.set(source)
             for parameter, value in ((self._columns, columns), (self._rows, rows), (self._share, share)):
@@ -108,15 +128,22 @@ class PlanePipeline:
             except hl.HalideError as error:
                 raise EngineError(f"Halide failed on a plane of {plane.shape}: {error}") from error
 
-    def _tiling(self, height: int, width: int) -> tuple[int, int, int]:
+    def _tiling(self, height: int, width: int, threads: int | None) -> tuple[int, int, int]:
         """(vectors across a tile, rows of a tile, number of tiles): as equal as can be, and none beyond the plane."""
         largest_width, largest_height = self._largest_tile
         narrowest = self._narrowest_tile // self._lanes
         across = -(-width // largest_width)
         while (columns := max(-(-width // (across * self._lanes)), narrowest)) * self._lanes > width:
             across += 1
-        down = -(-height // largest_height)
-        return columns, -(-height // down), -(-width // (columns * self._lanes)) * down
+        across = -(-width // (columns * self._lanes))
+        # Few rows are cut further, so that no thread waits long for the last tile of another.
+        wanted = TILES_PER_THREAD * min(threads or processors(), processors())
+        down = max(-(-height // largest_height), min(-(-wanted // across), height // SHORTEST_TILE))
+        return columns, -(-height // down), across * down
+
+
+def processors() -> int:
+    return os.cpu_count() or 1
 
 
 def usable(array: np.ndarray) -> bool:
@@ -125,9 +152,10 @@ def usable(array: np.ndarray) -> bool:
     return array.flags.writeable and array.flags.aligned and row % array.itemsize == 0 and pixel == array.itemsize
 
 
-def input_array(name: str, shape: tuple[int, ...]) -> hl.ImageParam:
-    """A float32 input for C-contiguous arrays of this shape; its elements then lie at known distances."""
-    image = hl.ImageParam(hl.Float(32), len(shape), name)
+def input_array(name: str, shape: tuple[int, ...], dtype: str = "float32") -> hl.ImageParam:
+    """An input for C-contiguous arrays of this shape; its elements then lie at known distances."""
+    kind = {"float32": hl.Float(32), "uint16": hl.UInt(16), "int8": hl.Int(8)}[dtype]
+    image = hl.ImageParam(kind, len(shape), name)
     stride = 1
     for axis, extent in enumerate(reversed(shape)):
         image.dim(axis).set_bounds(0, extent)
