@@ -172,8 +172,8 @@ def aims(rows: list[Row], file: FileSpeed | None, gpu: EngineSpeed | str) -> Ite
     if file is None:
         yield Aim(what, "fps", None, "no clip", least=50)
     else:
-        yield Aim(what, "fps", file.fps, f"the bottleneck is {file.bottleneck}; the processors have "
-                  f"{1000 * processors() / 50:.0f} ms for a frame at 50 fps, and {file.processor_ms:.0f} ms are used",
+        yield Aim(what, "fps", file.fps, f"the bottleneck is {file.bottleneck}, busy "
+                  f"{file.busy(file.bottleneck):.0%} of the time; the processors are {file.processors_busy:.0%}",
                   least=50)
         yield Aim("the same, peak memory", "MB", file.peak_rss_mb, f"the bottleneck is {file.bottleneck}", 500)
     what = "CUDA (H200), 1920×1080 → 3840×2160"
@@ -274,10 +274,9 @@ def main() -> None:
           f"output's self-check, with everything compiled; a new process has its first frames after {file.start_s:.1f} "
           "s. The stages work at the same time, each in a thread; the busiest sets the speed.", "", sep="\n")
     table("stage | ms a frame: | busy: | ",
-          [*((stage, f"{ms:.2f}", f"{ms * file.fps / 1000:.0%}", "the bottleneck" if stage == file.bottleneck else "")
+          [*((stage, f"{ms:.2f}", f"{file.busy(stage):.0%}", "the bottleneck" if stage == file.bottleneck else "")
              for stage, ms in file.stage_ms.items()),
-           ("processors, all together", f"{file.processor_ms:.2f}",
-            f"{file.processor_ms * file.fps / 1000 / processors():.0%}", "")])
+           ("processors, all together", f"{file.processor_ms:.2f}", f"{file.processors_busy:.0%}", "")])
     print(f"Peak memory: {file.peak_rss_mb:.0f} MB." if file.peak_rss_mb else "Peak memory: unknown on this system.")
 
 

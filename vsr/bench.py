@@ -221,6 +221,15 @@ class FileSpeed:
     processor_ms: float
     peak_rss_mb: float | None
 
+    def busy(self, stage: str) -> float:
+        """The share of the time that ``stage`` works."""
+        return self.stage_ms[stage] * self.fps / 1000
+
+    @property
+    def processors_busy(self) -> float:
+        """The share of the processors' time that is used. Near 1 they are what a faster stage would wait for."""
+        return self.processor_ms * self.fps / 1000 / (os.cpu_count() or 1)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"path": str(self.path)}
 

@@ -422,8 +422,8 @@ def print_file_speed(file: FileSpeed) -> None:
           f"file; a new process has the first after {file.start_s:.1f} s")
     for stage, ms in file.stage_ms.items():
         which = "   the bottleneck" if stage == file.bottleneck else ""
-        print(f"  {stage:10} {ms:8.2f} ms a frame, busy {ms * file.fps / 1000:4.0%}{which}")
-    print(f"  processors {file.processor_ms:8.2f} ms a frame, all together")
+        print(f"  {stage:10} {ms:8.2f} ms a frame, busy {file.busy(stage):4.0%}{which}")
+    print(f"  processors {file.processor_ms:8.2f} ms a frame, busy {file.processors_busy:4.0%}, all together")
     print(f"  memory     {megabytes(file.peak_rss_mb)}")
 
 
