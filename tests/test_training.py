@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from vsr.errors import InputError, UsageError
-from vsr.models.catalogue import load_file
+from vsr.models.catalogue import FsrcnnWeights, load_file
 from vsr.models.fsrcnn import FSRCNN
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
 from vsr.training.data import FOLDERS, Patches, split, twins
+from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
 from vsr.training.train import train
@@ -39,7 +40,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", [None, RECIPE])
+def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, pictures: Path, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RECIPE
+    if start:  # from float weights to those of precision int8
+        recipe = replace(RECIPE, name="tiny_x2_int8", start=start.name, quantized=True)
+        for folder in ("a", "b"):
+            train(start, pictures, tmp_path / folder, "cpu", say=lambda line: None)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(training, "REPORT_STEPS", 8)
 
@@ -50,13 +58,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(pictures: Path, tmp_path: Path, m
         if " 16/24 " in line:
             raise Killed
 
-    straight = load_file(train(RECIPE, pictures, tmp_path / "a", "cpu"))
+    straight = load_file(train(recipe, pictures, tmp_path / "a", "cpu"))
     with pytest.raises(Killed):
-        train(RECIPE, pictures, tmp_path / "b", "cpu", say=killer)
-    assert not (tmp_path / "b" / "tiny_x2.safetensors").exists()
+        train(recipe, pictures, tmp_path / "b", "cpu", say=killer)
+    assert not (tmp_path / "b" / f"{recipe.name}.safetensors").exists()
     said: list[str] = []
-    resumed = load_file(train(RECIPE, pictures, tmp_path / "b", "cpu", say=said.append))
+    resumed = load_file(train(recipe, pictures, tmp_path / "b", "cpu", say=said.append))
     assert "continues at iteration 15" in said[0]
+    assert (straight.quantization is None) == (start is None)
+    if straight.quantization and resumed.quantization:
+        for key, value in vars(straight.quantization).items():
+            assert np.array_equal(value, getattr(resumed.quantization, key))
     assert np.array_equal(straight.deconvolution, resumed.deconvolution)
     assert np.array_equal(straight.feature.weight, resumed.feature.weight)
 
@@ -145,6 +157,43 @@ def test_soap_turns_a_badly_conditioned_problem_straight() -> None:
             optimizer.step()
         losses[name] = loss.item()
     assert losses["soap"] < 0.2 * losses["adam"], losses
+
+
+def test_rounding_makes_good_what_it_does_wrong() -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((4, 1000)).T @ rng.standard_normal((4, 60)) + 0.3 * rng.standard_normal((1000, 60)) + 2
+    values = rng.standard_normal(60) * 4
+    values[7] = 300
+    moments = maps.T @ maps
+    integers = rounded(values, moments)
+    assert np.array_equal(integers, np.rint(integers)) and np.abs(integers).max() == integers[7] == 127
+    values[7] = 126.7
+
+    def error(integers: np.ndarray) -> float:
+        return float(np.square(maps @ (integers - values)).sum())
+
+    assert error(rounded(values, moments)) < 0.1 * error(np.rint(values))
+
+
+def test_quantized_weights_make_the_pictures_of_the_network_they_come_from(pictures: Path, tmp_path: Path) -> None:
+    path = train(replace(RECIPE, iterations=100), pictures, tmp_path, "cpu", say=lambda line: None)
+    weights = load_file(path)
+    net = FSRCNN.from_weights(weights)
+    patches = Patches(list(twins(split(pictures, ("t91",))[0], 2, (1.0,))), 2, 8, net.margin)
+    luma, other = (torch.from_numpy(patches.draw(256, np.random.default_rng(seed))[0])[:, None] for seed in (0, 1))
+    calibrate(net, luma)
+    made = quantized(net, luma, "tiny")
+    assert made.name == "tiny" and made.quantization is not None
+    nearest = weights.quantized(made.quantization)
+    assert not np.array_equal(nearest.deconvolution, made.deconvolution)
+
+    def error(weights_: FsrcnnWeights) -> float:
+        with torch.inference_mode():
+            return float((FSRCNN.from_weights(weights_).eval().valid(other) - wanted).square().mean().sqrt())
+
+    with torch.inference_mode():
+        wanted = FSRCNN.from_weights(weights).valid(other)
+    assert error(made) < min(0.7 / 255, 0.9 * error(nearest))
 
 
 def test_training_form_has_no_border(pictures: Path) -> None:

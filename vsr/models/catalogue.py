@@ -105,7 +105,7 @@ class FsrcnnWeights:
         if self.quantization:
             check_array("quantization.step", self.quantization.step, (self.d,))
             check_array("quantization.weight_step", self.quantization.weight_step, (self.scale**2,))
-            integers = self.deconvolution / self._unit(self.quantization)
+            integers = self.deconvolution / self.unit(self.quantization)
             if np.abs(integers).max() > 127.01 or np.abs(integers - np.rint(integers)).max() > 0.01:
                 raise ValueError("deconvolution.weight is not of the integers that its quantization has")
 
@@ -150,7 +150,7 @@ class FsrcnnWeights:
 
     def quantized(self, quantization: Quantization) -> FsrcnnWeights:
         """These weights for precision int8: the deconvolution rounded to what its integers stand for."""
-        unit = self._unit(quantization)
+        unit = self.unit(quantization)
         rounded = np.clip(np.rint(self.deconvolution / unit), -127, 127) * unit
         return replace(self, deconvolution=rounded.astype(np.float32), quantization=quantization)
 
@@ -162,11 +162,11 @@ class FsrcnnWeights:
         if self.quantization is None:
             raise UsageError(f"the weights of '{self.name}' have no 8-bit integers; use precision fp32, or weights of "
                              "a recipe for int8 (see 'vsr train list')")
-        integers = np.rint(self.deconvolution / self._unit(self.quantization)).astype(np.float32)
+        integers = np.rint(self.deconvolution / self.unit(self.quantization)).astype(np.float32)
         weight, first = replace(self, deconvolution=integers, quantization=None).pixel_shuffle()
         return weight.astype(np.int8), first
 
-    def _unit(self, quantization: Quantization) -> np.ndarray:
+    def unit(self, quantization: Quantization) -> np.ndarray:
         """What 1 in the integer kernel stands for at each tap of the deconvolution, (d, 9, 9) float64."""
         phase = (np.arange(DECONVOLUTION) - self.padding) % self.scale
         steps = quantization.weight_step.reshape(self.scale, self.scale)[np.ix_(phase, phase)]

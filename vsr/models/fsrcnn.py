@@ -23,10 +23,11 @@ def round_through(x: torch.Tensor) -> torch.Tensor:
 
 
 class Quantizer(nn.Module):
-    """The output layer's operands as the 8-bit integers of `Quantization`, held in floats that gradients flow through.
+    """The output layer in the 8-bit integers of `Quantization`, held in floats: exact up to 2^24, which their sums stay
+    far below.
 
-    ``step`` and ``zero`` stay as they are: with a PReLU before it, a map that grows or shrinks does what another step
-    would. ``weight_step`` follows the kernel in training, and is fixed in evaluation.
+    In training the maps are rounded, straight-through, and the kernel is not: it is rounded once, when all is learned.
+    ``step`` and ``zero`` are not learned: before a PReLU, a map that grows does what a finer step would.
     """
 
     step: torch.Tensor
@@ -36,19 +37,18 @@ class Quantizer(nn.Module):
     def __init__(self, quantization: Quantization) -> None:
         super().__init__()
         for key, value in vars(quantization).items():
-            self.register_buffer(key, torch.tensor(value, dtype=torch.float32))
+            self.register_buffer(key, torch.tensor(value, dtype=torch.float32)[:, None, None])
 
     def maps(self, x: torch.Tensor) -> torch.Tensor:
-        """Expanded maps (B, d, H, W) to q - zero: integers from -255 to 255."""
-        step, zero = self.step[:, None, None], self.zero[:, None, None]
-        return round_through(torch.clamp(x / step, -zero, 255 - zero))
+        """Expanded maps (B, d, H, W) as q - zero, integers from -255 to 255."""
+        return round_through(torch.clamp(x / self.step, -self.zero, 255 - self.zero))
 
-    def kernel(self, weight: torch.Tensor) -> torch.Tensor:
-        """The pixel shuffle's weight (n², d, k, k) to integers from -127 to 127."""
-        scaled = weight * self.step[:, None, None]
+    def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The phases (B, n², …) that expanded maps and the pixel shuffle's weight (n², d, k, k) make."""
+        kernel = weight * self.step
         if self.training:
-            self.weight_step = scaled.detach().abs().amax((1, 2, 3)) / 127
-        return round_through(scaled / self.weight_step[:, None, None, None]).clamp(-127, 127)
+            return F.conv2d(self.maps(x), kernel)
+        return F.conv2d(self.maps(x), (kernel / self.weight_step[..., None]).round()) * self.weight_step
 
 
 class FSRCNN(nn.Module):
@@ -58,8 +58,7 @@ class FSRCNN(nn.Module):
     is valid, so that a picture cut into overlapping pieces gives the same pixels as the whole.
     With ``pixel_shuffle=True`` the output layer runs as the exactly equal convolution and pixel shuffle (faster).
     ``padding`` crops the deconvolution; the default centres its kernel on the pixel that it makes.
-    With a ``quantizer`` the output layer is that of precision int8; its sums of integers are exact in float32 up to
-    2^24, which trained weights stay far below.
+    With a ``quantizer`` the output layer is that of precision int8.
     """
 
     def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
@@ -113,12 +112,9 @@ class FSRCNN(nn.Module):
     def valid(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
         """The network without its border: (B, 1, H, W) -> (B, 1, n·(H - 2·margin), n·(W - 2·margin))."""
         x = self.trunk(luma)
-        if self.quantizer:
-            phases = F.conv2d(self.quantizer.maps(x), self.quantizer.kernel(self.shuffle_weight()))
-            phases = phases * self.quantizer.weight_step[:, None, None]
+        if pixel_shuffle or self.quantizer:
+            phases = (self.quantizer or F.conv2d)(x, self.shuffle_weight())
             return F.pixel_shuffle(phases, self.scale) + bias_of(self.deconvolution)
-        if pixel_shuffle:
-            return F.pixel_shuffle(F.conv2d(x, self.shuffle_weight()), self.scale) + bias_of(self.deconvolution)
         n, start = self.scale, self.scale * self.reach + self.padding
         height, width = (n * (side - 2 * self.reach) for side in x.shape[-2:])
         return self.deconvolution(x)[..., start:start + height, start:start + width]
@@ -127,20 +123,15 @@ class FSRCNN(nn.Module):
         return self.valid(F.pad(luma, (self.margin,) * 4, mode="replicate"), pixel_shuffle)
 
     def to_weights(self, name: str) -> FsrcnnWeights:
-        """This network's weights as plain arrays; with a quantizer, the kernel rounded as it says."""
+        """This network's weights as plain arrays, without its quantizer's."""
         def array(tensor: torch.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
 
         feature, shrink, *mapping, expand = (
             Layer(array(convolution.weight), array(bias_of(convolution)), array(act.weight))
             for convolution, act in self.layers())
-        weights = FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
-                                array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
-        if not self.quantizer:
-            return weights
-        self.quantizer.kernel(self.shuffle_weight())
-        return weights.quantized(Quantization(
-            array(self.quantizer.step), array(self.quantizer.zero).astype(np.uint8), array(self.quantizer.weight_step)))
+        return FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
+                             array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
 
     @classmethod
     def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:

@@ -19,7 +19,8 @@ class Recipe:
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept. The first ``bfloat16_share`` of the iterations compute in bfloat16, the rest in float32.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
-    deconvolution where the scale is the same. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4].
+    deconvolution where the scale is the same. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4];
+    ``quantized`` trains for precision int8.
     """
 
     name: str
@@ -40,13 +41,14 @@ class Recipe:
     bfloat16_share: float = 0.85
     start: str | None = None
     freeze_trunk: bool = False
+    quantized: bool = False
     seed: int = 0
 
 
 def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch; on its frozen trunk the deconvolutions of ×2 and ×4 (``-transfer``) [F16, section 3.4]; ×4 whole
     from the trunk of ×3; ×2 whole from its transferred weights, on the 91 images alone: clean and sharp, where some
-    photographs went through JPEG.
+    photographs went through JPEG. From each, on the same pictures and in float32, the weights for precision int8.
 
     What else was tried with FSRCNN-s, as gains on Set5 / Set14 in dB: ×2 as ×4 is made -0.32 / -0.13 (the trunk is lost
     before the deconvolution is found); ×4 as ×2 is made -0.04 / -0.06; ×3 gone on with on the 91 images +0.03 / -0.09.
@@ -59,7 +61,9 @@ def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) ->
         recipe("-transfer", n, iterations // 4, rate, start=three.name, freeze_trunk=True) for n in (2, 4))
     two = recipe("", 2, iterations // 5, rate * 0.4, start=two_transfer.name, sets=("t91",))
     four = recipe("", 4, iterations // 2, rate, start=three.name)
-    return [three, two_transfer, two, four_transfer, four]
+    int8 = [recipe("_int8", start.scale, iterations // 5, rate * 0.15, start=start.name, sets=start.sets,
+                   bfloat16_share=0.0, quantized=True) for start in (two, three, four)]
+    return [three, two_transfer, two, four_transfer, four, *int8]
 
 
 RECIPES = {recipe.name: recipe for recipe in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -22,12 +23,14 @@ from vsr.models.catalogue import load_file, save_file, write_whole
 from vsr.models.fsrcnn import FSRCNN
 from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
 from vsr.training.data import Patches, split, twins
+from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
 
 CHECKPOINT_SECONDS = 60.0
 REPORT_STEPS = 1000
 WARM_UP = 100
+CALIBRATION = 1024  # patches
 
 
 def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: int | None = None,
@@ -49,10 +52,13 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
     if recipe.start:
         _go_on_from(net, out / f"{recipe.start}.safetensors")
+    training, held_out = split(data, recipe.sets)
+    patches = Patches(list(twins(training, recipe.scale, recipe.shrinks)), recipe.scale, recipe.patch, net.margin)
+    if recipe.quantized:
+        sample = torch.from_numpy(patches.draw(CALIBRATION, rng, recipe.best_of)[0])[:, None]
+        calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale).to(device)
-    average.load_state_dict(net.state_dict())
-    average.requires_grad_(False)
+    average = copy.deepcopy(net).requires_grad_(False)
     optimizer = SOAP(_matrices(net, recipe.freeze_trunk), recipe.rate)
     forward = torch.compile(net.valid) if compiled else net.valid
     log: list[dict[str, float]] = []
@@ -77,8 +83,6 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
-    training, held_out = split(data, recipe.sets)
-    patches = Patches(list(twins(training, recipe.scale, recipe.shrinks)), recipe.scale, recipe.patch, net.margin)
     validation = list(twins(held_out, recipe.scale, (1.0,)))
     say(f"{recipe.name}: {len(training)} pictures, {patches.high.size / 1e6:.0f} million pixels, on {device}")
 
@@ -115,7 +119,11 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
             saved = time.monotonic()
 
     path = out / f"{recipe.name}.safetensors"
-    save_file(path, average.to_weights(recipe.model))
+    weights = average.cpu().to_weights(recipe.model)
+    if recipe.quantized:
+        weights = quantized(average, sample, recipe.model)
+        log[-1]["psnr"] = _validate(FSRCNN.from_weights(weights).eval(), validation, recipe.scale, "cpu")
+    save_file(path, weights)
     write_card(path, recipe, data, log, len(training), commit)
     say(f"{recipe.name}: wrote {path}")
     return path
