@@ -26,7 +26,7 @@ class Reuse:
 
     def __init__(self, scale: int, reach: int) -> None:
         self._scale, self._reach = scale, reach
-        self._previous = self._kept = np.empty((0, 0), np.uint8)
+        self._previous = self._kept = self._unequal = np.empty((0, 0), np.uint8)
         self._valid = False  # whether what is kept is the output of the previous plane
         self._hope = 0
 
@@ -56,9 +56,9 @@ class Reuse:
     def _unchanged_rows(self, luma: np.ndarray) -> np.ndarray:
         """For each row whether all that its output depends on is as it was, (H,) bool; ``luma`` is now the previous."""
         if self._previous.shape != luma.shape:
-            self._previous, self._valid = luma.copy(), False
+            self._previous, self._unequal, self._valid = luma.copy(), np.empty(luma.shape, bool), False
             return np.zeros(len(luma), bool)
-        changed = (luma != self._previous).any(1)
+        changed = np.not_equal(luma, self._previous, out=self._unequal).any(1)
         if changed.any():
             np.copyto(self._previous, luma)
         if changed.all():
