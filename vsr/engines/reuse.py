@@ -20,13 +20,14 @@ class Reuse:
     """Compares each plane with the one before, and keeps what was made of that.
 
     An output row of ``scale`` n depends on ``reach`` input rows above and below its own.
-    Keeping a frame costs as much as copying it, so this is done only while something repeats: what is seen a second
-    time for the first time is computed once more.
+    Comparing and keeping all costs as much as copying it. So a few rows are looked at first, of which everything that
+    does not change would contain one; the rest is done only when they tell of a repetition, and for a while after it.
+    What stands still is thus computed twice before it is reused.
     """
 
     def __init__(self, scale: int, reach: int) -> None:
-        self._scale, self._reach = scale, reach
-        self._previous = self._kept = self._unequal = np.empty((0, 0), np.uint8)
+        self._scale, self._window = scale, 2 * reach + 1
+        self._looked_at = self._previous = self._kept = np.empty((0, 0), np.uint8)
         self._valid = False  # whether what is kept is the output of the previous plane
         self._hope = 0
 
@@ -37,34 +38,40 @@ class Reuse:
         After the body, which computes them, the plane is the one before.
         """
         n, height = self._scale, len(luma)
-        same = self._unchanged_rows(luma)
-        runs = runs_of(~same, GAP) if self._valid else [(0, height)]
-        for (_, first), (end, _) in itertools.pairwise([(0, 0), *runs, (height, height)]):
-            if first < end:
-                out[n * first:n * end] = self._kept[n * first:n * end]
+        runs, valid = [(0, height)], self._valid
         self._valid = False  # until all is there: the body may fail
+        if self._hopeful(luma):
+            same = self._unchanged_rows(luma)
+            if valid and same.any():
+                runs = runs_of(~same, GAP)
+                for (_, first), (end, _) in itertools.pairwise([(0, 0), *runs, (height, height)]):
+                    if first < end:
+                        out[n * first:n * end] = self._kept[n * first:n * end]
         yield runs
-        self._hope = HOPEFUL if same.any() else self._hope - 1
         if self._hope > 0:
             if self._kept.shape != out.shape:
                 self._kept = np.empty(out.shape, out.dtype)
-                runs = [(0, height)]
             for first, end in runs:
                 self._kept[n * first:n * end] = out[n * first:n * end]
             self._valid = True
 
+    def _hopeful(self, luma: np.ndarray) -> bool:
+        """Whether rows of this plane, or of one shortly before it, repeated."""
+        rows = luma[::self._window]
+        again = rows.shape == self._looked_at.shape and not (rows != self._looked_at).any(1).all()
+        self._looked_at = rows.copy()
+        self._hope = HOPEFUL if again else self._hope - 1
+        return self._hope > 0
+
     def _unchanged_rows(self, luma: np.ndarray) -> np.ndarray:
         """For each row whether all that its output depends on is as it was, (H,) bool; ``luma`` is now the previous."""
         if self._previous.shape != luma.shape:
-            self._previous, self._unequal, self._valid = luma.copy(), np.empty(luma.shape, bool), False
+            self._previous = luma.copy()
             return np.zeros(len(luma), bool)
-        changed = np.not_equal(luma, self._previous, out=self._unequal).any(1)
-        if changed.any():
-            np.copyto(self._previous, luma)
-        if changed.all():
-            return ~changed
+        changed = (luma != self._previous).any(1)
+        np.copyto(self._previous, luma)
         # Rows beyond the border are copies of the outermost: they change when these do.
-        around = np.lib.stride_tricks.sliding_window_view(np.pad(changed, self._reach), 2 * self._reach + 1)
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(changed, self._window // 2), self._window)
         return np.logical_not(around.any(1))
 
 
