@@ -22,6 +22,7 @@ from av.stream import Disposition
 from conftest import Clip, Nearest
 
 import vsr.pipeline
+from vsr.engines import open_engine
 from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
 from vsr.events import Done, Event, Failed, Progress, Started, Warned
 from vsr.frame import Frame
@@ -272,6 +273,34 @@ class Deferring(Nearest):
             return super(Deferring, self).begin(*args)()
 
         return finished
+
+
+def test_a_still_camera_costs_little_and_no_byte_differs(tmp_path: Path) -> None:
+    """Through the real engine: half the picture stands still for a while."""
+    pytest.importorskip("halide", reason="the cpu engine needs halide, which has no wheel here")
+    rng = np.random.default_rng(0)
+    scene = rng.integers(16, 236, (96, 64), dtype=np.uint8)
+    path = tmp_path / "still.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 96, "gray"
+        for _ in range(20):
+            scene[48:] = rng.integers(16, 236, (48, 64))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(scene, "gray")))
+        container.mux(stream.encode(None))
+    events: list[Event] = []
+    options = {"precision": "fp32", "engine": "cpu", "codec": "ffv1"}
+    done = vsr.pipeline.run(Job(path, **options), events.append)
+    assert done is not None
+    last = next(event for event in reversed(events) if isinstance(event, Progress))
+    assert 0.3 < last.reused < 0.5
+    engine = open_engine(precision="fp32", engine="cpu")
+    with Decoder(path) as source, Decoder(done.output) as made:
+        small, big = ([item.luma.copy() for item in each if isinstance(item, Frame)] for each in (source, made))
+    assert len(big) == 20
+    for low, high in zip(small, big, strict=True):
+        engine.upscale(np.zeros((1, 1), np.uint8))  # it forgets
+        assert np.array_equal(engine.upscale(low), high)
 
 
 def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

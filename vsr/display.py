@@ -121,7 +121,8 @@ class Bar(Plain):
             if self.bar.total is not None and event.frame > self.bar.total:
                 self.bar.total = event.frame
             stages = "  ".join(f"{stage} {ms:.1f}" for stage, ms in event.stage_ms.items())
-            self.bar.set_postfix_str(f"{stages} ms, most: {event.bottleneck}", refresh=False)
+            reused = f", {event.reused:.0%} reused" if event.reused >= 0.005 else ""
+            self.bar.set_postfix_str(f"{stages} ms, most: {event.bottleneck}{reused}", refresh=False)
             self.bar.update(event.frame - self.bar.n)
             return
         if self.bar is not None:

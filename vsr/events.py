@@ -57,7 +57,8 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting for the others not
-    counted. The stages work at the same time, so that the one that works most, the ``bottleneck``, sets the speed."""
+    counted. The stages work at the same time, so that the one that works most, the ``bottleneck``, sets the speed.
+    ``reused`` is the share of the frames so far, 0 to 1, that did not change and was not computed again."""
 
     input: Path
     frame: int
@@ -77,7 +78,7 @@ class Progress:
             "eta_s": None if self.eta_s is None else round(self.eta_s, 1),
             "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
             "bottleneck": self.bottleneck,
-            "reused": self.reused,
+            "reused": round(self.reused, 4),
         }
 
 

@@ -221,6 +221,7 @@ def _upscaled(
             if isinstance(item, Frame):
                 with meter.work("upscale"):
                     waiting.append(([output.upscaler.begin(item) for output in outputs], []))
+                    meter.reused += sum(output.engine.reused for output in outputs) / len(outputs)
                     done = _finished(waiting.popleft(), meter) if len(waiting) > ahead else []
                 yield from done
             elif waiting:
@@ -331,6 +332,7 @@ class _Meter:
         self.path = path
         self.total = total
         self.upscale_s = math.inf  # a frame, at least
+        self.reused = 0.0  # the sum of the shares of each frame that were not computed again
         self._control = control
         self._frames = dict.fromkeys(_STAGES, 0)
         self._worked = dict.fromkeys(_STAGES, 0.0)
@@ -399,4 +401,5 @@ class _Meter:
         stage_ms = {stage: 1000 * self.a_frame_s(stage) for stage in _STAGES}
         eta_s = left / fps if left is not None and fps else None
         slowest = max(stage_ms, key=stage_ms.__getitem__)
-        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest)
+        reused = self.reused / max(1, self._frames["upscale"])
+        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest, reused)
