@@ -221,6 +221,35 @@ def test_shipped_weights_reach_the_paper(folder: str, scale: int, data: Path) ->
     assert card["scores"][folder]["ssim"] == pytest.approx(average.ssim, abs=0.0005)
 
 
+@pytest.mark.parametrize("scale", [2])
+def test_shipped_int8_weights_are_what_their_card_says(scale: int) -> None:
+    entry = catalogue()["fsrcnn-s"]
+    weights, card = load("fsrcnn-s", scale, "int8"), entry.card(scale, "int8")
+    assert card is not None and card["recipe"]["quantized"]
+    assert (weights.d, weights.s, weights.m, weights.scale) == (32, 5, 1, scale)
+    assert np.abs(weights.int8_pixel_shuffle()[0]).max((1, 2, 3)).tolist() == [127] * scale**2
+    plain = entry.card(scale)
+    assert plain is not None and card["before"] == [plain["recipe"], *plain["before"]]
+    assert load("fsrcnn-s", scale).quantization is None
+    with pytest.raises(UsageError, match="int8"):
+        load("fsrcnn-s", scale).int8_pixel_shuffle()
+
+
+@pytest.mark.parametrize("scale", [2])
+@pytest.mark.parametrize("folder", ["Set5", "Set14"])
+def test_int8_costs_next_to_nothing(folder: str, scale: int, data: Path) -> None:
+    images = data / "test" / folder
+    if not images.is_dir():
+        pytest.skip(f"no test set {folder} in {data}")
+    float32, int8 = (evaluate(images, precision, scale, network(load("fsrcnn-s", scale, precision))).average
+                     for precision in ("fp32", "int8"))
+    assert int8.psnr > float32.psnr - 0.02
+    card = catalogue()["fsrcnn-s"].card(scale, "int8")
+    assert card is not None
+    assert card["scores"][folder]["psnr"] == pytest.approx(int8.psnr, abs=0.005)
+    assert card["scores"][folder]["ssim"] == pytest.approx(int8.ssim, abs=0.0005)
+
+
 def test_assets_are_found() -> None:
     assert (assets_dir() / "sample.mp4").is_file()
 
