@@ -401,7 +401,8 @@ def test_doctor_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert set(facts) >= {"v", "engine", "precision", "why", "cpu", "cuda", "encoders", "cameras", "versions"}
-    assert facts["engine"] in ("cpu", "reference") and "h264" in facts["encoders"] and facts["versions"]["torch"]
+    assert facts["engine"] in ("cuda", "cpu", "reference") and (facts["engine"] == "cuda") == bool(facts["cuda"])
+    assert "h264" in facts["encoders"] and facts["versions"]["torch"]
     assert main(["doctor"]) == 0
     assert "engine:" in capsys.readouterr().out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 import subprocess
@@ -26,7 +27,14 @@ try:
 except ImportError:
     halide = None
 
+try:
+    engine_choice("cuda")
+    lacking_gpu = ""
+except EngineError as error:
+    lacking_gpu = f"needs a CUDA GPU: {error}"
+
 needs_halide = pytest.mark.skipif(halide is None, reason="the cpu engine needs halide, which has no wheel here")
+needs_gpu = pytest.mark.skipif(bool(lacking_gpu), reason=lacking_gpu)
 
 
 def offered(precision: str) -> bool:
@@ -44,6 +52,7 @@ ENGINES = [  # with their precisions
         not offered(precision), reason=f"this processor has no instructions for {precision}"))
       for precision in ("bf16", "int8")),
     "reference fp32", "reference int8",
+    *(pytest.param(f"cuda {precision}", marks=needs_gpu) for precision in ("fp16", "fp32")),
 ]
 SHAPES = {"fsrcnn-s": (32, 5, 1), "fsrcnn": (56, 12, 4), "no-mapping": (8, 3, 0), "odd": (7, 9, 2)}
 CASES = [  # model, scale, bits, full range: all that is shipped or will be, at all scales, in codes of 8 and more bits
@@ -52,8 +61,10 @@ CASES = [  # model, scale, bits, full range: all that is shipped or will be, at 
     ("no-mapping", 3, 8, True), ("no-mapping", 4, 9, False), ("odd", 2, 16, True), ("odd", 4, 8, False),
     ("odd", 3, 12, True), ("bicubic", 2, 8, False), ("bicubic", 3, 10, True), ("bicubic", 4, 16, False),
 ]
-REFERENCE = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}  # the precision in which the reference engine defines each
+# In which the reference engine defines each
+REFERENCE = {"fp32": "fp32", "bf16": "fp32", "fp16": "fp32", "int8": "int8"}
 every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_processor = pytest.mark.parametrize("engine", [pytest.param("cpu", marks=needs_halide), "reference"])
 every_cpu_engine = pytest.mark.parametrize("name", ENGINES[:3])
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 
@@ -169,11 +180,11 @@ def test_any_size_and_stride_without_touching_anything_else(
     assert (frame == 99).all()
 
 
-@every_engine
+@every_processor
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.125, 0.25), (0.25, 0.125), (-1.3, 2.6)], ids=str)
 def test_bicubic_lies_where_it_is_told(engine: str, shift: tuple[float, float]) -> None:
     luma = noise(30, 50)
-    got = Bicubic(2, shift=shift, engine=engine.split()[0]).upscale(luma)
+    got = Bicubic(2, shift=shift, engine=engine).upscale(luma)
     assert difference(got, defined_bicubic(luma, 2, 8, shift)) <= 1
     if shift == (0, 0):
         assert np.array_equal(got[::2, ::2], luma)
@@ -436,7 +447,7 @@ def test_other_arrays_are_refused_by_name(engine: str, model: str) -> None:
 
 
 @pytest.mark.parametrize(("options", "said"), [
-    ({"engine": "cuda"}, "unknown engine 'cuda'; there are: auto, cpu, reference"),
+    ({"engine": "tpu"}, "unknown engine 'tpu'; there are: auto, cuda, cpu, reference"),
     ({"precision": "int4"}, "not 'int4'"), ({"engine": "reference", "precision": "bf16"}, "offers fp32, int8"),
     ({"engine": "reference", "precision": "int8", "model": random_weights(8, 3, 0, 2)}, "use precision fp32"),
     ({"scale": 5}, "5"), ({"bits": 7}, "8 to 16, not 7"),
@@ -463,11 +474,16 @@ def test_an_unknown_target_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -
 
 def test_without_halide_auto_is_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "halide", None)
+    monkeypatch.setattr(ctypes, "CDLL", no_driver)
     choice = engine_choice()
     assert (choice.name, choice.precision) == ("reference", "fp32") and "pip install" in choice.why
     with pytest.raises(EngineError, match="pip install"):
         open_engine("bicubic", engine="cpu")
     assert open_engine("bicubic").name == "reference"
+
+
+def no_driver(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")
 
 
 @every_engine
@@ -477,5 +493,5 @@ def test_an_engine_says_what_it_is(engine: str) -> None:
         assert (upscaler.name, upscaler.model, upscaler.scale, upscaler.bits, upscaler.precision) \
             == (name, "random-32-5-1", 3, 10, precision)
     assert engine_choice(name).name == name
-    if halide is not None:
+    if halide is not None and lacking_gpu:
         assert engine_choice().name == "cpu" and "Halide" in engine_choice().why

@@ -67,8 +67,9 @@ def parser() -> Parser:
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
-    sub.add_argument("--engine", default="auto", help="auto (default), cpu, reference")
-    sub.add_argument("--precision", default="auto", help="auto (default), fp32, int8")
+    sub.add_argument("--engine", default="auto", help="auto (default: cuda where there is a GPU for it, else cpu), "
+                     "cuda, cpu, reference")
+    sub.add_argument("--precision", default="auto", help="auto (default: the engine's own), fp16, fp32, bf16, int8")
     sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
     sub.add_argument("--from", dest="start", metavar="T",
                      help="begin here: seconds, or [HH:]MM:SS.mmm")

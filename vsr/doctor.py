@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import vsr
-from vsr.errors import UsageError
+from vsr.errors import EngineError, UsageError
 
 ENCODERS = ("h264", "hevc", "av1", "vp9", "ffv1", "prores", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv",
             "hevc_qsv", "h264_amf", "hevc_amf", "h264_videotoolbox", "hevc_videotoolbox")
@@ -45,12 +45,16 @@ def _features() -> list[str]:
 
 
 def cuda() -> dict[str, Any] | None:
-    """The GPU that PyTorch uses, if any."""
+    """The GPU that the cuda engine runs on, if any."""
+    from vsr.engines import engine_choice
+
+    try:
+        engine_choice("cuda")
+    except EngineError:
+        return None
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    properties = torch.cuda.get_device_properties(0)
+    properties = torch.cuda.get_device_properties()
     return {"name": properties.name, "memory_gib": round(properties.total_memory / 2**30, 1),
             "version": torch.version.cuda}
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
+import itertools
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vsr.engines.contract import Engine
 from vsr.errors import EngineError, UsageError
 from vsr.models.catalogue import FsrcnnWeights, load
 
-__all__ = ["ENGINES", "Engine", "EngineChoice", "engine_choice", "open_engine"]
+__all__ = ["ENGINES", "ON_PROCESSORS", "Engine", "EngineChoice", "engine_choice", "open_engine"]
 
-ENGINES = {"cpu": ("fp32", "bf16", "int8"), "reference": ("fp32", "int8")}  # the precisions of each, the default first
+# The precisions of each, the default first; in this order they are tried.
+ENGINES = {"cuda": ("fp16", "fp32"), "cpu": ("fp32", "bf16", "int8"), "reference": ("fp32", "int8")}
+ON_PROCESSORS = ("cpu", "reference")
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,19 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     processors. Raises UsageError for what VSR does not know, EngineError where the engine cannot run here.
     """
     choice = engine_choice(engine, precision)
-    if model == "bicubic":
+    weights = None
+    if model != "bicubic":
+        weights = load(model, scale, choice.precision) if isinstance(model, str) else model
+        if weights.scale != scale:
+            raise UsageError(f"the weights of '{weights.name}' are for scale {weights.scale}, not {scale}")
+    if choice.name == "cuda":
+        from vsr.engines.cuda import CudaEngine
+
+        return CudaEngine(weights, scale, bits, full_range, choice.precision, threads)
+    if weights is None:
         from vsr.engines.bicubic import Bicubic
 
         return Bicubic(scale, bits, engine=choice.name, threads=threads)
-    weights = load(model, scale, choice.precision) if isinstance(model, str) else model
-    if weights.scale != scale:
-        raise UsageError(f"the weights of '{weights.name}' are for scale {weights.scale}, not {scale}")
     if choice.name == "cpu":
         from vsr.engines.cpu import CpuEngine
 
@@ -48,27 +60,60 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     return ReferenceEngine(weights, bits, full_range, choice.precision, threads)
 
 
-def engine_choice(engine: str = "auto", precision: str = "auto") -> EngineChoice:
-    """What a request for an engine and a precision comes down to: 'auto' is cpu where Halide is, else reference.
+def engine_choice(engine: str = "auto", precision: str = "auto", among: Sequence[str] = tuple(ENGINES)) -> EngineChoice:
+    """What a request for an engine and a precision comes down to: 'auto' is the first ``among`` the ENGINES that runs
+    here in that precision.
 
     Raises UsageError for an engine or precision that there is not, EngineError where the engine cannot run here.
     """
-    if engine not in ("auto", *ENGINES):
-        raise UsageError(f"unknown engine '{engine}'; there are: auto, {', '.join(ENGINES)}")
-    why = "asked for"
-    if engine in ("auto", "cpu"):
-        try:
-            import halide
-        except ImportError as error:
-            why = (f"the cpu engine needs Halide, which cannot be imported ({error}); on x86-64 Linux, Windows and "
-                   "macOS with Python 3.13 or older: pip install 'halide>=21,<22'")
-            if engine == "cpu":
-                raise EngineError(f"{why}; else use the reference engine") from error
-            engine = "reference"
-        else:
-            engine = "cpu"
-            why = f"Halide {importlib.metadata.version('halide')} compiles for {halide.get_host_target()}"
-    precisions = ENGINES[engine]
-    if precision not in ("auto", *precisions):
-        raise UsageError(f"the {engine} engine offers {', '.join(precisions)}, not '{precision}'")
-    return EngineChoice(engine, precisions[0] if precision == "auto" else precision, why)
+    if engine not in ("auto", *among):
+        raise UsageError(f"unknown engine '{engine}'; there are: auto, {', '.join(among)}")
+    names = among if engine == "auto" else (engine,)
+    offered = dict.fromkeys(itertools.chain.from_iterable(ENGINES[name] for name in names))
+    if precision not in ("auto", *offered):
+        raise UsageError(f"{'VSR' if engine == 'auto' else f'the {engine} engine'} offers {', '.join(offered)}, "
+                         f"not '{precision}'")
+    lacking = []
+    for name in names:
+        if precision == "auto" or precision in ENGINES[name]:
+            try:
+                why = _FOUNDATIONS[name]()
+            except EngineError as error:
+                lacking.append(str(error))
+            else:
+                chosen = ENGINES[name][0] if precision == "auto" else precision
+                return EngineChoice(name, chosen, "; ".join([why, *lacking]))
+    raise EngineError("; ".join(lacking))
+
+
+def _cuda() -> str:
+    """The GPU that the cuda engine would run on. Without NVIDIA's driver PyTorch is not imported."""
+    needs = "the cuda engine needs an NVIDIA GPU with its driver"
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        raise EngineError(f"{needs}, and there is none here") from None
+    if error := driver.cuInit(0):
+        raise EngineError(f"{needs}, and the driver finds none here that it can use (CUDA error {error})")
+    try:
+        from vsr.engines.cuda import gpu_name
+    except ImportError as error:
+        raise EngineError(f"the cuda engine needs PyTorch, which cannot be imported ({error})") from error
+    return gpu_name()
+
+
+def _cpu() -> str:
+    try:
+        import halide
+    except ImportError as error:
+        raise EngineError(f"the cpu engine needs Halide, which cannot be imported ({error}); on x86-64 Linux, Windows "
+                          "and macOS with Python 3.13 or older: pip install 'halide>=21,<22'") from error
+    return f"Halide {importlib.metadata.version('halide')} compiles for {halide.get_host_target()}"
+
+
+def _reference() -> str:
+    return f"PyTorch {importlib.metadata.version('torch')} runs everywhere"
+
+
+# What each engine stands on here, in words. Each raises EngineError where that is not there.
+_FOUNDATIONS: dict[str, Callable[[], str]] = {"cuda": _cuda, "cpu": _cpu, "reference": _reference}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsr.engines import engine_choice
+from vsr.engines import ON_PROCESSORS, engine_choice
 from vsr.engines.contract import Engine, plane_dtype
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Bicubic(Engine):
 
     def __init__(self, scale: int, bits: int = 8, shift: tuple[float, float] | None = None, engine: str = "auto",
                  threads: int | None = None) -> None:
-        name = engine_choice(engine).name
+        name = engine_choice(engine, among=ON_PROCESSORS).name
         super().__init__(name, "bicubic", scale, bits, threads=threads)
         centred = (scale - 1) / (2 * scale)
         shift_x, shift_y = shift or (centred, centred)

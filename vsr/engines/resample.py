@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vsr.engines import engine_choice
+from vsr.engines import ON_PROCESSORS, engine_choice
 from vsr.engines.bicubic import Bicubic, cubic
 from vsr.engines.contract import check_plane
 from vsr.errors import EngineError
@@ -98,7 +98,7 @@ class Resampler:
     def __init__(self, source: tuple[int, int], target: tuple[int, int], bits: int = 8, x: Grid | None = None,
                  y: Grid | None = None, engine: str = "auto", threads: int | None = None) -> None:
         self.source, self.target, self.bits, self.threads = source, target, bits, threads
-        self.name = engine_choice(engine).name
+        self.name = engine_choice(engine, among=ON_PROCESSORS).name
         self._x = Taps.of(source[1], target[1], x or Grid.centred(source[1], target[1]))
         self._y = Taps.of(source[0], target[0], y or Grid.centred(source[0], target[0]))
         if self.name == "cpu":
