@@ -20,18 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vsr.engines import cuda, engine_choice, open_engine
-from vsr.engines.cuda import Captured, CudaEngine, Network, Resampling
+from vsr.engines.cuda import Captured, CudaEngine, Network, Resampling, through
 from vsr.engines.resample import Grid, Resampler, Resize
 from vsr.errors import EngineError, UsageError
 
 PROCESSOR = torch.device("cpu")
-ALL = 1 << 20  # rows
-
-
-def through(work: Callable[[torch.Tensor, int], torch.Tensor], plane: np.ndarray, rows: int = ALL) -> np.ndarray:
-    """What ``work`` makes of a plane."""
-    made = work(torch.from_numpy(plane.view(np.int16) if plane.dtype == np.uint16 else plane), rows).numpy()
-    return made.view(plane.dtype)
 
 
 def share_beyond(got: np.ndarray, want: np.ndarray, bits: int, levels: float) -> float:
@@ -85,7 +78,7 @@ def test_weights_that_reach_to_one_side() -> None:
 def test_resampling_gives_the_bytes_of_the_processor(resize: Resize, bits: int) -> None:
     plane = noise(*resize.source, bits)
     want = Resampler(*resize[:2], bits, resize.x, resize.y, engine="reference")(plane)
-    for rows in (ALL, 7):
+    for rows in (99, 7):
         assert np.array_equal(through(Resampling(resize, bits, PROCESSOR), plane, rows), want)
 
 
@@ -333,12 +326,34 @@ def test_what_pytorch_raises_is_an_engine_error(
 ) -> None:
     with CudaEngine(weights_of("odd", 2), 2, 8, False, "fp32", None) as engine:
         monkeypatch.setattr(Captured, "begin", lambda *_: fail("CUDA error: unspecified launch failure\nCompile with"))
-        with pytest.raises(EngineError, match=r"unspecified launch failure$"):
+        with pytest.raises(EngineError, match=r"unspecified launch failure; use the cpu engine"):
             engine.upscale(noise(4, 4))
 
 
 def fail(said: str) -> None:
     raise RuntimeError(said)
+
+
+def test_a_gpu_that_computes_something_else_gives_way(
+    machine: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip, luma = Network._strip, noise(9, 9)
+    monkeypatch.setattr(ctypes, "CDLL", driver(0))
+    monkeypatch.setattr(cuda, "gpu_name", lambda: "a broken GPU")
+
+    def wrong(self: Network, luma: torch.Tensor) -> torch.Tensor:
+        made = strip(self, luma)
+        return made if self._output.dtype == torch.float32 else made ^ 4
+
+    monkeypatch.setattr(Network, "_strip", wrong)
+    weights = weights_of("odd", 2)
+    for kind in ({"engine": "cuda"}, {"precision": "fp16"}):
+        with pytest.raises(EngineError, match="other pixels on this GPU than on the processor"):
+            open_engine(weights, 2, **kind)
+    with open_engine(weights, 2) as engine:
+        assert engine.name in ("cpu", "reference") and engine.upscale(luma).shape == (18, 18)
+        assert [code for code, _ in engine.warnings] == ["engine"]
+        assert "other pixels" in engine.warnings[0][1] and "takes its place" in engine.warnings[0][1]
 
 
 def test_sizes_seen_long_ago_are_forgotten(machine: Callable[[int], None]) -> None:

@@ -35,7 +35,8 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
 
     ``model`` is a name of the catalogue (also 'bicubic') or weights. ``bits`` is 8 to 16; codes run from 16 to 235
     (times 2^(bits - 8)), with ``full_range`` from 0 to 2^bits - 1. ``threads`` is an upper bound, None for all
-    processors. Raises UsageError for what VSR does not know, EngineError where the engine cannot run here.
+    processors. Raises UsageError for what VSR does not know, EngineError where the engine cannot run here. A GPU that
+    was not asked for and then fails gives way to the processors, which the engine's ``warnings`` say.
     """
     choice = engine_choice(engine, precision)
     weights = None
@@ -46,7 +47,15 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     if choice.name == "cuda":
         from vsr.engines.cuda import CudaEngine
 
-        return CudaEngine(weights, scale, bits, full_range, choice.precision, threads)
+        try:
+            return CudaEngine(weights, scale, bits, full_range, choice.precision, threads)
+        except EngineError as error:
+            if engine == "cuda" or precision == "fp16":
+                raise
+            instead = engine_choice("auto", precision, ON_PROCESSORS).name
+            opened = open_engine(model, scale, bits, full_range, precision, instead, threads)
+            opened.warnings.append(("engine", f"{error}; the {instead} engine takes its place"))
+            return opened
     if weights is None:
         from vsr.engines.bicubic import Bicubic
 

@@ -27,6 +27,7 @@ PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
 SIDE = 2  # of a block, in pixels
 LARGEST_STRIP = 1 << 24  # input pixels: the elements of its maps can be counted in 32 bits
 SMALLEST_STRIP = 32  # rows of the output
+MOST_BESIDE = 2  # levels of 8 bits; maps in fp16 lead astray by about half of one
 GRAPHS = 4  # sizes of frames that an engine is ready for
 SLOTS = 2  # frames under way
 
@@ -52,7 +53,13 @@ class CudaEngine(Engine):
         self._graph = functools.lru_cache(GRAPHS)(self._captured)
         with engine_errors():
             self._network = Network(weights, bits, full_range, PRECISIONS[precision], DEVICE) if weights else None
-            self.upscale(np.zeros((1, 1), plane_dtype(bits)))  # loads libraries, and shows whether all of it works
+            made = self.upscale(trial_plane(bits)).astype(int)  # loads libraries, and shows whether all of it works
+        if weights:
+            network = Network(weights, bits, full_range, torch.float32, torch.device("cpu"))
+            defined = through(network, trial_plane(bits)).astype(int)
+            if abs(made - defined).max() > MOST_BESIDE << (bits - 8):
+                raise EngineError("the cuda engine computes other pixels on this GPU than on the processor; use the "
+                                  "cpu engine")
 
     def upscale(self, luma: np.ndarray) -> np.ndarray:
         check_plane("luma", luma, self.bits)
@@ -318,6 +325,19 @@ def split(flat: torch.Tensor, shapes: Sequence[Shape]) -> Planes:
     return [piece.view(shape) for piece, shape in zip(flat.split([area(s) for s in shapes]), shapes, strict=True)]
 
 
+def through(work: Callable[[torch.Tensor, int], torch.Tensor], plane: np.ndarray, rows: int = 1 << 16) -> np.ndarray:
+    """What ``work`` (a `Network` or a `Resampling`, on the processor) makes of a plane, in strips of so many rows."""
+    codes = torch.from_numpy(plane.view(np.int16) if plane.itemsize == 2 else plane)
+    return work(codes, rows).numpy().view(plane.dtype)
+
+
+def trial_plane(bits: int) -> np.ndarray:
+    """Rings, and a little grain: a picture that has all directions in it, and is no other one when it is moved."""
+    y, x = np.mgrid[-5:19, -9:31]
+    rings = 0.5 + 0.4 * np.sin((x * x + y * y) / 40) + np.random.default_rng(0).uniform(-0.05, 0.05, x.shape)
+    return (rings * (2**bits - 1)).astype(plane_dtype(bits))
+
+
 def gpu_name() -> str:
     """What the engine would run on, in words. Raises EngineError where PyTorch cannot use a GPU here."""
     if torch.version.cuda is None:
@@ -340,4 +360,5 @@ def engine_errors() -> Iterator[None]:
     except EngineError:
         raise
     except RuntimeError as error:
-        raise EngineError(f"CUDA failed: {str(error).partition(chr(10))[0]}") from error
+        said = str(error).partition("\n")[0]
+        raise EngineError(f"CUDA failed: {said}; use the cpu engine") from error
