@@ -495,3 +495,21 @@ def test_an_engine_says_what_it_is(engine: str) -> None:
     assert engine_choice(name).name == name
     if halide is not None and lacking_gpu:
         assert engine_choice().name == "cpu" and "Halide" in engine_choice().why
+
+
+@needs_halide
+@pytest.mark.parametrize(("target", "plain", "trained"), [
+    ("x86-64-linux-sse41", "fp32", "fp32"), ("x86-64-linux-avx-avx2-avxvnni-f16c-fma-sse41", "fp32", "int8"),
+    ("x86-64-linux-avx-avx2-avx512-avx512_skylake-avx512_cannonlake-avx512_zen4-f16c-fma-sse41", "bf16", "int8"),
+])
+def test_auto_is_the_fastest_precision_of_the_processor_and_the_weights(
+        target: str, plain: str, trained: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = str(halide.get_host_target()).split("-")
+    monkeypatch.setenv("HL_JIT_TARGET", target)
+    assert engine_choice("cpu", int8=False).precision == plain and engine_choice("cpu").precision == trained
+    assert engine_choice("cpu", "fp32").precision == "fp32"
+    if not set(target.split("-")) <= set(host):
+        pytest.skip(f"this machine, {'-'.join(host)}, cannot run {target}")
+    for quantized, wanted in ((False, plain), (True, trained)):
+        weights = random_weights(8, 3, 0, 2, quantized=quantized)
+        assert open_engine(weights, engine="cpu").precision == wanted

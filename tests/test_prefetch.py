@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr.prefetch import prefetch
+from vsr.prefetch import beside, prefetch
 
 
 class Source:
@@ -145,3 +145,20 @@ def test_chained_boundaries_end_together() -> None:
 def test_a_depth_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="-1"):
         prefetch([1], -1)
+
+
+def test_beside_ends_with_its_body_and_drops_its_own_errors() -> None:
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go.wait(10)
+        ended.set()
+        raise OSError("nobody hears it")
+
+    with beside(work):
+        assert begun.wait(10) and not ended.is_set()
+        go.set()
+    assert ended.is_set()
+    with pytest.raises(KeyError), beside(lambda: None):
+        raise KeyError("the body's own errors are heard")

@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import av
 
-from vsr.engines import Engine, open_engine
+from vsr.engines import ON_PROCESSORS, Engine, engine_choice, open_engine
+from vsr.engines.resample import resizer
 from vsr.errors import InputError
 from vsr.events import Done, Estimate, Event, Progress, Started, Warned
 from vsr.frame import Frame
@@ -28,8 +30,8 @@ from vsr.media.encode import Encoder
 from vsr.media.partfile import PartFile
 from vsr.media.pixels import FULL_RANGE, Layout
 from vsr.media.verify import Check, verify
-from vsr.prefetch import prefetch
-from vsr.upscale import Upscaler
+from vsr.prefetch import beside, prefetch
+from vsr.upscale import Upscaler, resize_of
 
 DEPTH = 8  # frames and packets that decode and upscale may each be ahead: enough to even out a slow frame
 _AHEAD_BYTES = 1 << 30  # of upscaled frames: very large ones are made less far ahead
@@ -183,16 +185,24 @@ class _Output:
         """Everything that the job needs; ``stack`` closes it again."""
         job, made, info = self.job, self.plan.resolution, source.info
         self.part = PartFile(self.plan.target, job.overwrite)
-        full_range = info.color.range == FULL_RANGE
-        self.engine = stack.enter_context(engine_for(job, made.factor, source.layout.bits, full_range, engines))
-        size = made.width, made.height
-        self.upscaler = Upscaler(self.engine, source.layout.chroma, info.color.chroma_location, *size)
+        full_range, layout, size = info.color.range == FULL_RANGE, source.layout, (made.width, made.height)
+        with beside(partial(self._compile_chroma, source)):  # compiling is what the first frame waits for
+            self.engine = stack.enter_context(engine_for(job, made.factor, layout.bits, full_range, engines))
+        self.upscaler = Upscaler(self.engine, layout.chroma, info.color.chroma_location, *size)
         stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
         self.part.create()
         self.encoder = stack.enter_context(
             Encoder(self.part.path, self.plan.container, source, made, self.plan.settings, self.plan.target)
         )
         self.encoder.warnings.extendleft(reversed(self.plan.warnings))
+
+    def _compile_chroma(self, source: Decoder) -> None:
+        """What the first frame would wait for otherwise, where chroma goes through the processor."""
+        kind = engine_choice(self.job.engine, self.job.precision).name
+        if source.layout.chroma and kind in ON_PROCESSORS:
+            sizes = (source.info.width, source.info.height), (self.plan.resolution.width, self.plan.resolution.height)
+            resize = resize_of(*sizes, source.layout.chroma, source.info.color.chroma_location)
+            resizer(resize, source.layout.bits, kind, self.job.threads)
 
     def started(self, frames: int | None, estimate: Estimate | None) -> Started:
         return Started(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -79,6 +80,25 @@ def _threaded(iterable: Iterable[T], depth: int) -> Generator[T]:
             raise error
         finally:
             del error  # its traceback holds this frame
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Run ``work`` in a thread while the body runs; when control returns, both have ended.
+
+    ``work`` is done ahead of time for someone who would do it otherwise, and would meet its errors: they are dropped.
+    """
+
+    def quietly() -> None:
+        with contextlib.suppress(Exception):
+            work()
+
+    worker = threading.Thread(target=quietly, name="vsr-beside", daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        worker.join()
 
 
 def _close(iterator: Any) -> None:

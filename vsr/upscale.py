@@ -14,6 +14,8 @@ from vsr.frame import Frame
 _SITES = {1: (0.0, 0.5), 2: (0.5, 0.5), 3: (0.0, 0.0), 4: (0.5, 0.0), 5: (0.0, 1.0), 6: (0.5, 1.0)}
 _CENTRED = (0.5, 0.5)
 
+Size = tuple[int, int]
+
 
 def chroma_grid(source: int, target: int, factor: int, place: float) -> Grid:
     """Where the chroma samples of an axis lie whose luma goes from ``source`` to ``target`` samples.
@@ -27,6 +29,18 @@ def chroma_grid(source: int, target: int, factor: int, place: float) -> Grid:
     step = source / target
     site = place * (factor - 1)
     return Grid(step, (site + 0.5) * (step - 1) / factor)
+
+
+def resize_of(size: Size, target: Size, chroma: tuple[int, int] = (0, 0), chroma_location: int = 0) -> Resize:
+    """What a plane needs when its picture goes from ``size`` to ``target``, both (width, height).
+
+    ``chroma`` is the log2 (horizontal, vertical) subsampling of the plane, ``chroma_location`` where its samples lie
+    (AVCHROMA_LOC_*, 0 is centred).
+    """
+    factors, places = (1 << chroma[0], 1 << chroma[1]), _SITES.get(chroma_location, _CENTRED)
+    x, y = (chroma_grid(*axis) for axis in zip(size, target, factors, places, strict=True))
+    small, big = ((-(-height // factors[1]), -(-width // factors[0])) for width, height in (size, target))
+    return Resize(small, big, x, y)
 
 
 class Upscaler:
@@ -45,11 +59,8 @@ class Upscaler:
         width: int,
         height: int,
     ) -> None:
-        self._engine = engine
-        across, down = chroma or (0, 0)
-        self._factors = 1 << across, 1 << down
-        self._places = _SITES.get(chroma_location, _CENTRED)
-        self._size = width, height
+        self._engine, self._size = engine, (width, height)
+        self._chroma = chroma or (0, 0), chroma_location
 
     def __call__(self, frame: Frame) -> Frame:
         """A new frame with planes of its own, whatever size this one has: luma and opacity (height, width), chroma as
@@ -59,9 +70,9 @@ class Upscaler:
     def begin(self, frame: Frame) -> Callable[[], Frame]:
         """The same in two steps, as `Engine.begin`: what is returned waits for the new frame."""
         size = frame.width, frame.height
-        others = [(plane, self._resize(size, self._factors, self._places)) for plane in frame.planes[1:]]
+        others = [(plane, resize_of(size, self._size, *self._chroma)) for plane in frame.planes[1:]]
         if frame.alpha is not None:
-            others.append((frame.alpha, self._resize(size)))
+            others.append((frame.alpha, resize_of(size, self._size)))
         planes = self._engine.begin(frame.luma, self._size[::-1], others)
 
         def finished() -> Frame:
@@ -70,11 +81,3 @@ class Upscaler:
             return replace(frame, planes=tuple(made[: len(frame.planes)]), alpha=alpha)
 
         return finished
-
-    def _resize(
-        self, size: tuple[int, int], factors: tuple[int, int] = (1, 1), places: tuple[float, float] = _CENTRED
-    ) -> Resize:
-        """What a plane needs, one sample for ``factors``, of a picture of ``size``; (horizontal, vertical) all."""
-        x, y = (chroma_grid(*axis) for axis in zip(size, self._size, factors, places, strict=True))
-        small, big = ((-(-height // factors[1]), -(-width // factors[0])) for width, height in (size, self._size))
-        return Resize(small, big, x, y)

@@ -78,11 +78,12 @@ class Engine(ABC):
         arrays; with ``ahead`` frames begun before the first is waited for, it never stands still. Any order and number
         of frames gives the same bytes. Raises, in either step, as `upscale`.
         """
+        from vsr.engines import ON_PROCESSORS
         from vsr.engines.resample import Resize, resizer
 
         enlarged = self.upscale(luma)
         planes = [] if enlarged.shape == size else [(enlarged, Resize.centred(enlarged.shape, size))]
-        kind = "reference" if self.name == "reference" else "auto"
+        kind = self.name if self.name in ON_PROCESSORS else "auto"
         made = [resizer(resize, self.bits, kind, self.threads)(plane) for plane, resize in (*planes, *others)]
         return lambda: made if planes else [enlarged, *made]
 
