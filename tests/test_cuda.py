@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import random
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,6 +85,52 @@ def test_resampling_gives_the_bytes_of_the_processor(resize: Resize, bits: int) 
         assert np.array_equal(through(Resampling(resize, bits, PROCESSOR), plane, rows), want)
 
 
+# What compares kernels of our own with the definition, in a process where Triton interprets them.
+INTERPRETED = """
+import torch
+from test_engines import CASES, defined, noise, weights_of
+from test_cuda import PROCESSOR, share_beyond
+from vsr.engines import cuda_kernels
+from vsr.engines.cuda import Network, through
+
+for model, scale, bits, full_range in {case[:2]: case for case in CASES if case[0] != "bicubic"}.values():
+    weights = weights_of(model, scale)
+    network = Network(weights, bits, full_range, torch.float16, PROCESSOR)
+    network.kernels = cuda_kernels
+    for shape, rows in (((1, 1), 99), ((3, 68), 99), ((13, 17), 22)):
+        luma = noise(*shape, bits)
+        got, want = through(network, luma, rows), defined(weights, luma, bits, full_range)
+        assert share_beyond(got, want, bits, 1) == 0, (model, scale, bits, shape)
+        assert share_beyond(got, want, bits, 0.5) < (0.1 if bits == 8 else 1e-3), (model, scale, bits, shape)
+    print(model, scale, bits)
+"""
+
+
+def test_own_kernels_are_the_network() -> None:
+    pytest.importorskip("triton", reason="needs Triton, which comes with PyTorch for CUDA on Linux")
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    run = subprocess.run([sys.executable, "-c", INTERPRETED], capture_output=True, text=True,
+                         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": path})
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) == len({case[:2] for case in CASES if case[0] != "bicubic"})
+
+
+@needs_gpu
+@pytest.mark.parametrize("model", ["fsrcnn-s", "fsrcnn", "odd"])
+def test_own_kernels_compute_as_those_of_pytorch(model: str) -> None:
+    kernels = cuda.own_kernels("fp16")
+    if kernels is None:
+        pytest.skip("needs Triton and a GPU of compute capability 8.0 or more")
+    for scale in (2, 3, 4):
+        luma = torch.from_numpy(noise(300, 411)).to(cuda.DEVICE)
+        network = Network(weights_of(model, scale), 8, False, torch.float16, cuda.DEVICE)
+        theirs = network(luma, 10**6).cpu().numpy()
+        network.kernels = kernels
+        ours = network(luma, 10**6)
+        assert share_beyond(ours.cpu().numpy(), theirs, 8, 1) == 0 and np.mean(ours.cpu().numpy() != theirs) < 0.1
+        assert torch.equal(network(luma, 100), ours)  # whatever the strips
+
+
 # ---- When it is computed ----
 
 
@@ -122,8 +171,10 @@ class Machine:
     @contextlib.contextmanager
     def stream(self, stream: Stream) -> Iterator[None]:
         before, self.current = self.current, stream
-        yield
-        self.current = before
+        try:
+            yield
+        finally:
+            self.current = before
 
 
 class Stream:
@@ -192,8 +243,10 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     def captured(self: Captured, *args: Any) -> None:
         machine.building = True
-        build(self, *args)
-        machine.building = False
+        try:
+            build(self, *args)
+        finally:
+            machine.building = False
 
     def copied(self: torch.Tensor, other: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
         if machine.current is None or machine.building:
@@ -213,6 +266,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.Tensor, "copy_", copied)
     monkeypatch.setattr(torch, "empty", unfilled)
     monkeypatch.setattr(cuda, "DEVICE", PROCESSOR)
+    monkeypatch.setattr(cuda, "own_kernels", lambda precision: None)
     return machine.turn
 
 
@@ -299,10 +353,10 @@ def test_a_frame_too_large_for_the_memory_goes_in_strips(
     free = 10**9
     strip = Network._strip
 
-    def limited(self: Network, luma: torch.Tensor) -> torch.Tensor:
+    def limited(self: Network, luma: torch.Tensor, out: torch.Tensor) -> None:
         if luma.numel() > free:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return strip(self, luma)
+        strip(self, luma, out)
 
     monkeypatch.setattr(Network, "_strip", limited)
     luma = noise(200, 30)
@@ -334,6 +388,18 @@ def fail(said: str) -> None:
     raise RuntimeError(said)
 
 
+def test_kernels_that_do_not_compile_give_way(
+    machine: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = SimpleNamespace(enlarge=lambda *_: fail("Failed to find C compiler\nPlease specify"))
+    monkeypatch.setattr(cuda, "own_kernels", lambda precision: broken)
+    luma = noise(9, 9)
+    with CudaEngine(weights_of("odd", 2), 2, 8, False, "fp16", None) as engine:
+        (code, said), = engine.warnings
+        assert code == "kernels" and "Failed to find C compiler)" in said
+        assert share_beyond(engine.upscale(luma), defined(weights_of("odd", 2), luma), 8, 1) == 0
+
+
 def test_a_gpu_that_computes_something_else_gives_way(
     machine: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,9 +407,10 @@ def test_a_gpu_that_computes_something_else_gives_way(
     monkeypatch.setattr(ctypes, "CDLL", driver(0))
     monkeypatch.setattr(cuda, "gpu_name", lambda: "a broken GPU")
 
-    def wrong(self: Network, luma: torch.Tensor) -> torch.Tensor:
-        made = strip(self, luma)
-        return made if self._output.dtype == torch.float32 else made ^ 4
+    def wrong(self: Network, luma: torch.Tensor, out: torch.Tensor) -> None:
+        strip(self, luma, out)
+        if self._output.dtype == torch.float16:
+            out ^= 4
 
     monkeypatch.setattr(Network, "_strip", wrong)
     weights = weights_of("odd", 2)

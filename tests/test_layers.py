@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted([*ROOT.glob("vsr/**/*.py"), *ROOT.glob("ui/**/*.py")])
-TORCH_ROOMS = ("vsr/models/fsrcnn.py", "vsr/engines/reference.py", "vsr/engines/cuda.py", "vsr/training/",
-               "vsr/quality/evaluate.py", "vsr/doctor.py", "vsr/peers.py")
+TORCH_ROOMS = ("vsr/models/fsrcnn.py", "vsr/engines/reference.py", "vsr/engines/cuda.py", "vsr/engines/cuda_kernels.py",
+               "vsr/training/", "vsr/quality/evaluate.py", "vsr/doctor.py", "vsr/peers.py")
 # What of vsr each room may import beside itself, as ARCHITECTURE.md has it; those that are missing may import anything.
 MAY_IMPORT = {
     "errors": set(), "frame": set(), "prefetch": set(),

@@ -12,6 +12,7 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -51,13 +52,29 @@ class CudaEngine(Engine):
                  threads: int | None) -> None:
         super().__init__("cuda", weights.name if weights else "bicubic", scale, bits, precision, threads)
         self._graph = functools.lru_cache(GRAPHS)(self._captured)
+        self._network: Network | None = None
         with engine_errors():
-            self._network = Network(weights, bits, full_range, PRECISIONS[precision], DEVICE) if weights else None
-            made = self.upscale(trial_plane(bits)).astype(int)  # loads libraries, and shows whether all of it works
+            if weights:
+                self._network = Network(weights, bits, full_range, PRECISIONS[precision], DEVICE)
+                self._network.kernels = own_kernels(precision)
+            try:
+                self._try(weights, full_range)
+            except Exception as error:  # whatever Triton raises
+                if self._network is None or self._network.kernels is None:
+                    raise
+                self._network.kernels = None
+                self.close()
+                said = f"its own kernels do not work here ({first_line(error.__cause__ or error)})"
+                self.warnings.append(("kernels", f"the cuda engine takes PyTorch's kernels, which are slower: {said}"))
+                self._try(weights, full_range)
+
+    def _try(self, weights: FsrcnnWeights | None, full_range: bool) -> None:
+        """Load libraries, compile, and raise EngineError where a small picture does not become what it should."""
+        plane = trial_plane(self.bits)
+        made = self.upscale(plane).astype(int)
         if weights:
-            network = Network(weights, bits, full_range, torch.float32, torch.device("cpu"))
-            defined = through(network, trial_plane(bits)).astype(int)
-            if abs(made - defined).max() > MOST_BESIDE << (bits - 8):
+            definition = Network(weights, self.bits, full_range, torch.float32, torch.device("cpu"))
+            if abs(made - through(definition, plane)).max() > MOST_BESIDE << (self.bits - 8):
                 raise EngineError("the cuda engine computes other pixels on this GPU than on the processor; use the "
                                   "cpu engine")
 
@@ -129,8 +146,11 @@ class CudaEngine(Engine):
 class Network:
     """FSRCNN on blocks of pixels, on any device: codes (H, W) to (n·H, n·W), both as `values` has them.
 
-    ``dtype`` is that of weights and maps; the way from and to codes is float32.
+    ``dtype`` is that of weights and maps; the way from and to codes is float32. ``kernels`` is None, or the module with
+    those of our own, which are for float16.
     """
+
+    kernels: ModuleType | None = None
 
     def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, dtype: torch.dtype,
                  device: torch.device) -> None:
@@ -172,21 +192,24 @@ class Network:
         luma = F.pad(values(codes)[None, None] * self._gain + (self._offset - 0.5), padding, mode="replicate")
         out = codes.new_empty(n * height, n * width)
         for top in range(0, height, rows):
-            strip = luma[:, :, top:top + rows + SIDE * self._lost]
-            kept = out[n * top:n * (top + rows)]
-            kept.copy_(self._strip(strip)[:len(kept), :n * width])
+            self._strip(luma[:, :, top:top + rows + SIDE * self._lost], out[n * top:n * (top + rows)])
         return out
 
-    def _strip(self, luma: torch.Tensor) -> torch.Tensor:
+    def _strip(self, luma: torch.Tensor, out: torch.Tensor) -> None:
+        """Fill ``out`` from the strip of ``luma``, with its surroundings, that it depends on."""
         maps = F.pixel_unshuffle(luma, SIDE)
         maps = F.pad(maps, (0, 0, 0, 0, 0, self._trunk[0][0].shape[1] - SIDE**2))
         maps = maps.to(self._output.dtype, memory_format=torch.channels_last)
+        finer, factor, shift = SIDE * self.scale, 1 / self._gain, (self._bias - self._offset) / self._gain
+        if self.kernels:
+            self.kernels.enlarge(maps, self._trunk, self._output, out, finer, factor, shift, 2**self.bits - 1)
+            return
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             for weight, bias, slope in self._trunk:
                 maps = F.prelu(F.conv2d(maps, weight, bias), slope)
-            phases = F.conv2d(maps, self._output)[:, :(SIDE * self.scale)**2].float()
-        enlarged = F.pixel_shuffle(phases, SIDE * self.scale)[0, 0]
-        return to_codes(enlarged / self._gain + (self._bias - self._offset) / self._gain, self.bits)
+            phases = F.conv2d(maps, self._output)[:, :finer**2].float()
+        enlarged = F.pixel_shuffle(phases, finer)[0, 0, :out.shape[0], :out.shape[1]]
+        out.copy_(to_codes(enlarged * factor + shift, self.bits))
 
 
 class Resampling:
@@ -338,6 +361,17 @@ def trial_plane(bits: int) -> np.ndarray:
     return (rings * (2**bits - 1)).astype(plane_dtype(bits))
 
 
+def own_kernels(precision: str) -> ModuleType | None:
+    """The module with kernels of our own, where Triton is there and uses the GPU's matrix units for them."""
+    if precision != "fp16" or torch.cuda.get_device_capability() < (8, 0):
+        return None
+    try:
+        from vsr.engines import cuda_kernels
+    except ImportError:
+        return None
+    return cuda_kernels
+
+
 def gpu_name() -> str:
     """What the engine would run on, in words. Raises EngineError where PyTorch cannot use a GPU here."""
     if torch.version.cuda is None:
@@ -346,9 +380,8 @@ def gpu_name() -> str:
     try:
         torch.zeros(1, device=DEVICE).add_(1).item()
     except (RuntimeError, AssertionError) as error:
-        said = str(error).partition("\n")[0]
-        raise EngineError(f"PyTorch {torch.__version__} with CUDA {torch.version.cuda} cannot use the GPU ({said}); "
-                          "it may need a newer driver, or another build of PyTorch") from error
+        raise EngineError(f"PyTorch {torch.__version__} with CUDA {torch.version.cuda} cannot use the GPU "
+                          f"({first_line(error)}); it may need a newer driver, or another build of PyTorch") from error
     return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}"
 
 
@@ -360,5 +393,8 @@ def engine_errors() -> Iterator[None]:
     except EngineError:
         raise
     except RuntimeError as error:
-        said = str(error).partition("\n")[0]
-        raise EngineError(f"CUDA failed: {said}; use the cpu engine") from error
+        raise EngineError(f"CUDA failed: {first_line(error)}; use the cpu engine") from error
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
