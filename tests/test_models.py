@@ -227,7 +227,7 @@ def test_shipped_int8_weights_are_what_their_card_says(scale: int) -> None:
     weights, card = load("fsrcnn-s", scale, "int8"), entry.card(scale, "int8")
     assert card is not None and card["recipe"]["quantized"]
     assert (weights.d, weights.s, weights.m, weights.scale) == (32, 5, 1, scale)
-    assert np.abs(weights.int8_pixel_shuffle()[0]).max((1, 2, 3)).tolist() == [127] * scale**2
+    assert np.abs(weights.int8_pixel_shuffle()[0]).max((1, 2, 3)).min() > 120  # the range is made use of
     plain = entry.card(scale)
     assert plain is not None and card["before"] == [plain["recipe"], *plain["before"]]
     assert load("fsrcnn-s", scale).quantization is None
