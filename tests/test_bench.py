@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -20,7 +21,8 @@ from conftest import Clip, Nearest
 
 from vsr import bench
 from vsr.cli import main
-from vsr.errors import Cancelled
+from vsr.errors import Cancelled, EngineError
+from vsr.job import Job
 
 KEYS = {"v", "cpu", "width", "height", "scale", "model", "engine", "precision", "threads", "median_ms", "p95_ms", "fps",
         "gmac_per_s", "peak_gmac_per_s", "peak_share", "still_ms", "reused", "peak_rss_mb", "file", "others"}
@@ -48,7 +50,8 @@ def test_numbers_belong_together(short: None, temporary: Path, clip: Clip, capsy
     path = clip("a.mp4", audio=1, pts=range(0, 50 * 512, 512))
     before = sorted(path.parent.iterdir())
     begun = time.monotonic()
-    assert main(["bench", "--size", "96x64", "-s", "3", "--threads", "1", "--file", str(path), "--json"]) == 0
+    fixed = ["--engine", "cpu", "--precision", "fp32", "--threads", "1"]
+    assert main(["bench", "--size", "96x64", "-s", "3", *fixed, "--file", str(path), "--json"]) == 0
     seconds = time.monotonic() - begun
     assert sorted(path.parent.iterdir()) == before and not list(temporary.iterdir())
 
@@ -83,7 +86,7 @@ def test_in_words(short: None, clip: Clip, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_bicubic_has_no_multiply_adds_and_no_others(short: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--size", "64x48", "--model", "bicubic", "--json"]) == 0
+    assert main(["bench", "--size", "64x48", "--model", "bicubic", "--engine", "reference", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert set(told) == KEYS and told["model"] == "bicubic" and told["file"] is None
     assert told["gmac_per_s"] is told["peak_share"] is None and told["others"] == []
@@ -184,6 +187,49 @@ def test_an_engine_that_likes_frames_ahead_has_them(monkeypatch: pytest.MonkeyPa
     assert measured.engine == "cuda" and measured.gmac_per_s and measured.peak_gmac_per_s is None
 
 
+def test_only_the_still_camera_repeats_and_engines_are_heard(short: None, monkeypatch: pytest.MonkeyPatch,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    class Hearing(Nearest):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__("fsrcnn-s", 2)
+            self.warnings.append(("engine", "no luck with the GPU"))
+            self.rows: list[set[bool]] = []  # for each plane, whether rows are as before
+            self.before = np.empty((0, 0), np.uint8)
+            opened.append(self)
+
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            if self.before.size:
+                self.rows.append(set((luma == self.before).all(1).tolist()))
+            self.before = luma
+            super()._run(luma, out)
+
+    opened: list[Hearing] = []
+    monkeypatch.setattr(bench, "open_engine", Hearing)
+    monkeypatch.setattr(bench, "PEERS", ())
+    assert main(["bench", "--size", "32x32", "--json"]) == 0
+    assert capsys.readouterr().err == "vsr: warning: no luck with the GPU\n"
+    moving, still = opened
+    assert all(rows == {False} for rows in moving.rows) and len(moving.rows) > 4 * bench.LEAST_RUNS
+    assert all(rows == {False, True} for rows in still.rows) and len(still.rows) > 4 * bench.LEAST_RUNS
+
+
+def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="status 3: vsr: "):
+        bench.measure_start(Job(tmp_path / "none.mp4"), tmp_path / "made")
+
+
+def test_rows_are_compiled_for_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked in ("", "host", None):
+        if asked is None:
+            monkeypatch.delenv("HL_JIT_TARGET")
+        else:
+            monkeypatch.setenv("HL_JIT_TARGET", asked)
+        for target in (speed.AVX2, None):
+            with speed.compiling_for(target):
+                assert os.environ.get("HL_JIT_TARGET") == (target or asked)
+            assert os.environ.get("HL_JIT_TARGET") == asked
+
+
 def test_timing_counts_every_run_but_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
@@ -234,6 +280,7 @@ def test_the_document_says_what_was_reached_and_what_not(capsys: pytest.CaptureF
     assert said["file, 960×540 → 1920×1080, H.264 veryfast"][1:3] == ("40 fps", "✗")
     assert "bottleneck is encode" in said["file, 960×540 → 1920×1080, H.264 veryfast"][3]
     assert said["the same, peak memory"] == ("≤ 500 MB", "400 MB", "✓", "")
+    assert said["the same, from the command to the first upscaled frame"] == ("≤ 1.5 s", "1.5 s", "✓", "")
     speed.table("a | b:", [(1, "x")])
     assert capsys.readouterr().out == "| a | b |\n|---|---:|\n| 1 | x |\n\n"
     assert not any(aim.measured for aim in speed.aims([], None, "no GPU"))

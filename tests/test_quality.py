@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import Nearest
 
 from vsr.errors import InputError
 from vsr.models.catalogue import random_weights
@@ -92,6 +93,17 @@ def test_an_engine_measures_as_its_float_network(tmp_path: Path) -> None:
         measured = evaluate(tmp_path, "engine", 2, through_engine(engine)).average
     exact = evaluate(tmp_path, "network", 2, network(weights)).average
     assert measured.psnr == pytest.approx(exact.psnr, abs=0.01)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_engine_has_codes_of_its_depth_and_is_heard(bits: int, nearest: type[Nearest]) -> None:
+    engine = nearest("nearest", 2, bits)
+    engine.warnings.append(("engine", "no luck"))
+    heard: list[str] = []
+    low = np.array([[-1, 0.25, 99.75, 300]], np.float32)
+    made = through_engine(engine, heard.append)(low)
+    expected = {8: [0, 0, 100, 255], 16: [0, 0.25, 99.75, 65535 / 256]}[bits]
+    assert made[::2, ::2].tolist() == [expected] and heard == ["no luck"] and not engine.warnings
 
 
 def test_bad_folders_are_input_errors(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsr.engines import Engine, open_engine
-from vsr.errors import UsageError
+from vsr.errors import EngineError, UsageError
 from vsr.models.catalogue import FsrcnnWeights, find, load, save_file
 
 if TYPE_CHECKING:
     from vsr.events import Event
+    from vsr.job import Job
 
 SECONDS, FILE_SECONDS = 2.0, 10.0  # what an engine is measured for, and a file at most, about
 ROUNDS = 4  # of peak, engine, still camera: clocks drift, and all are to meet the same
@@ -33,8 +35,29 @@ WARM_UP_S = 0.3
 CHANGING = 0.1  # of the rows, in front of a still camera
 PEERS = ("torch", "cv2", "onnxruntime", "openvino")  # the modules that `vsr.peers` knows what to do with
 PEER_LIMIT_S = 300
+STARTS = 3  # of a new process
+
+# `vsr upscale` with its arguments, until the first frame is upscaled: it tells when that is, and ends.
+FIRST_FRAME = """
+import os, sys, time
+from vsr import cli, upscale
+
+begin = upscale.Upscaler.begin
+
+def until_finished(upscaler, frame):
+    finish = begin(upscaler, frame)
+    def finished():
+        finish()
+        os.write(1, str(time.monotonic()).encode())
+        os._exit(0)
+    return finished
+
+upscale.Upscaler.begin = until_finished
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 Pair = tuple[np.ndarray, np.ndarray]
+Warn = Callable[[str], object]  # takes what an engine has to say to its user
 
 
 # ---- an engine ---------------------------------------------------------------------------------------------------
@@ -78,23 +101,29 @@ class EngineSpeed:
 
 def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
                    engine: str = "auto", precision: str = "auto", threads: int | None = None,
-                   seconds: float = SECONDS) -> EngineSpeed:
+                   seconds: float = SECONDS, warn: Warn | None = None) -> EngineSpeed:
     """Time an engine on frames of ``size`` (width, height) for about so many ``seconds``, and half of it for the still
     camera. ``threads`` None is as many as there are processors, which is the most. Raises as `open_engine`."""
     width, height = size
     threads = min(threads or processors(), processors())
     weights = weights_of(model, scale)
-    with open_engine(model, scale, precision=precision, engine=engine, threads=threads) as opened:
+    kind: dict[str, Any] = {"precision": precision, "engine": engine, "threads": threads}
+    # An engine that has seen frames repeat looks for that for a while: the still camera has one of its own.
+    with open_engine(model, scale, **kind) as opened, open_engine(model, scale, **kind) as watching:
         peak = _peak(threads) if opened.name in ("cpu", "reference") else list  # of the processors, not of a GPU
-        moving = frames(width, height)
-        still = still_frames(moving)
-        outs = [np.empty((height * scale, width * scale), np.uint8) for _ in moving]
-        upscaled(opened, moving, outs, WARM_UP_S)
+        pair = frames(width, height)
+        outs = [np.empty((height * scale, width * scale), np.uint8) for _ in pair]
+        # From round to round they go on, or a round might begin with the frame that the last one ended with.
+        moving, still = (itertools.cycle(zip(each, outs, strict=True)) for each in (pair, still_frames(pair)))
+        upscaled(opened, moving, WARM_UP_S)
         peaks, moving_ms, still_ms = peak(), [], []
         for _ in range(ROUNDS):
-            moving_ms += upscaled(opened, moving, outs, seconds / ROUNDS)
-            still_ms += upscaled(opened, still, outs, seconds / ROUNDS / 2)
+            moving_ms += upscaled(opened, moving, seconds / ROUNDS)
+            still_ms += upscaled(watching, still, seconds / ROUNDS / 2)
             peaks += peak()
+        for said in dict.fromkeys(message for each in (opened, watching) for _, message in each.warnings):
+            if warn:
+                warn(said)
         median_ms = float(np.median(moving_ms))
         return EngineSpeed(
             width, height, scale, opened.model, opened.name, opened.precision, threads,
@@ -104,7 +133,7 @@ def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size
             gmac_per_s=weights.parameters * width * height / median_ms / 1e6 if weights else None,
             peak_gmac_per_s=max(peaks, default=None),
             still_ms=float(np.median(still_ms)),
-            reused=opened.reused,
+            reused=watching.reused,
         )
 
 
@@ -150,13 +179,13 @@ def still_frames(moving: Pair) -> Pair:
     return moving[0], changed
 
 
-def upscaled(engine: Engine, pair: Pair, outs: Sequence[np.ndarray], seconds: float) -> list[float]:
-    """The milliseconds that a frame takes, time after time: the two in turn, into ``outs`` in turn. Where the engine
-    likes to have frames ahead, from the end of one to the end of the next."""
+def upscaled(engine: Engine, work: Iterator[Pair], seconds: float) -> list[float]:
+    """The milliseconds that a frame takes, time after time, each with its output from ``work``. Where the engine likes
+    to have frames ahead, from the end of one to the end of the next."""
     begun: deque[Callable[[], object]] = deque()
 
     def run(number: int) -> None:
-        frame, out = pair[number % 2], outs[number % 2]
+        frame, out = next(work)
         if not engine.ahead:
             engine.upscale_into(frame, out)
             return
@@ -203,7 +232,8 @@ def peak_rss_mb() -> float | None:
 @dataclass(frozen=True)
 class FileSpeed:
     """A file from end to end. ``fps`` counts from the opening of the input to the end of the output's self-check, in a
-    process that has compiled what it needs; ``start_s`` is how long a new one takes to its first frames.
+    process that has compiled what it needs; ``start_s`` is from giving the command to its first upscaled frame, with
+    the interpreter's start, all imports and all compiling: the median of STARTS new processes.
 
     ``stage_ms`` is what each stage is busy with a frame. The stages overlap, each in a thread: the busiest one, the
     ``bottleneck``, sets the speed, and its number is about 1000 / fps unless they wait for each other. They also share
@@ -235,16 +265,16 @@ class FileSpeed:
 
 
 class _Begun(Exception):
-    """A job has begun: its first frames are made and encoded."""
+    """A job has begun: its first frames are made and encoded once."""
 
 
 def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: str = "auto", precision: str = "auto",
                  threads: int | None = None, cancel: threading.Event | None = None,
-                 seconds: float = FILE_SECONDS) -> FileSpeed:
+                 seconds: float = FILE_SECONDS, warn: Warn | None = None) -> FileSpeed:
     """Upscale a video as `vsr upscale` does, into a temporary folder, or as much of its beginning as takes about so
     many ``seconds``. Raises as `run`, and UsageError for a picture."""
-    from vsr.events import Progress, Started
-    from vsr.job import Job, check_job
+    from vsr.events import Progress, Started, Warned
+    from vsr.job import Control, Job, check_job
     from vsr.media.cut import Cut
     from vsr.media.probe import probe
     from vsr.pipeline import run
@@ -257,17 +287,17 @@ def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: st
 
     def note(event: Event) -> None:
         told[type(event)] = event
+        if warn and isinstance(event, Warned):
+            warn(event.message)
 
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
         job = Job(path, Path(folder), scale, model=model, engine=engine, precision=precision, threads=threads)
         if check_job(job):
             raise UsageError(f"{path} is a picture; give --file a video")
-        begun = time.monotonic()
         try:
             run(job, begin, cancel)
         except _Begun as begin_of:
             estimate = begin_of.args[0].estimate
-        start_s = time.monotonic() - begun
         if estimate is None or estimate.seconds > seconds:
             duration_s = probe(path).duration_s
             part = duration_s * seconds / estimate.seconds if estimate and duration_s else seconds
@@ -275,11 +305,31 @@ def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: st
         used = time.process_time()
         done = run(job, note, cancel)
         used = time.process_time() - used
+        starts = []
+        for number in range(STARTS):
+            starts.append(measure_start(job, Path(folder, str(number))))
+            Control(path, cancel, None).check()
     assert done is not None  # nothing is skipped
     started: Started = told[Started]
     last: Progress = told[Progress]
-    return FileSpeed(path, started.width, started.height, done.frames, done.frames / done.seconds, start_s,
-                     last.stage_ms, last.bottleneck, 1000 * used / done.frames, peak_rss_mb())
+    return FileSpeed(path, started.width, started.height, done.frames, done.frames / done.seconds,
+                     float(np.median(starts)), last.stage_ms, last.bottleneck, 1000 * used / done.frames, peak_rss_mb())
+
+
+def measure_start(job: Job, folder: Path) -> float:
+    """The seconds from giving the command for ``job`` to its first upscaled frame, in a new process. What it begins to
+    write goes into ``folder``, which it makes. Raises EngineError where there comes no frame."""
+    arguments = ["upscale", str(job.input.absolute()), "-o", f"{folder}{os.sep}", "--scale", str(job.scale), "--model",
+                 job.model, "--engine", job.engine, "--precision", job.precision, "--progress", "none"]
+    if job.threads:
+        arguments += ["--threads", str(job.threads)]
+    begun = time.monotonic()  # one clock for all processes
+    ended = subprocess.run([sys.executable, "-c", FIRST_FRAME, *arguments], capture_output=True, text=True,
+                           errors="replace")
+    if ended.returncode:
+        said = ended.stderr.strip().rpartition("\n")[2]
+        raise EngineError(f"a new process fails with {job.input}: status {ended.returncode}: {said}")
+    return float(ended.stdout) - begun
 
 
 # ---- other engines -----------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
-from vsr.display import display, mute, printable, tell, tell_error
+from vsr.display import display, mute, printable, tell, tell_error, tell_warning
 from vsr.errors import InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
@@ -397,10 +397,10 @@ def run_bench(args: argparse.Namespace) -> int:
     file = None
     if args.file is not None:
         with signals_cancel() as cancel:
-            file = measure_file(args.file, args.model, args.scale, cancel=cancel, **kind)
+            file = measure_file(args.file, args.model, args.scale, cancel=cancel, warn=tell_warning, **kind)
         if not args.json:
             print_file_speed(file)
-    speed = measure_engine(args.model, args.scale, size, **kind)
+    speed = measure_engine(args.model, args.scale, size, warn=tell_warning, **kind)
     memory_mb = peak_rss_mb()
     gpu = cuda() if speed.engine == "cuda" else None
     device, name = ("gpu", gpu["name"]) if gpu else ("cpu", cpu()["name"])
@@ -420,7 +420,7 @@ def run_bench(args: argparse.Namespace) -> int:
 
 def print_file_speed(file: FileSpeed) -> None:
     print(f"{printable(str(file.path))} → {file.width}x{file.height}: {file.fps:.1f} frames a second from file to "
-          f"file; a new process has the first after {file.start_s:.1f} s")
+          f"file; the first is upscaled {file.start_s:.2f} s after the command")
     for stage, ms in file.stage_ms.items():
         which = "   the bottleneck" if stage == file.bottleneck else ""
         print(f"  {stage:10} {ms:8.2f} ms a frame, busy {file.busy(stage):4.0%}{which}")
@@ -452,7 +452,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if args.precision != "auto" and not args.engine:
         raise UsageError("--precision is an engine's; name one with --engine")
     models = [args.weights] if args.weights else args.model or ["fsrcnn-s"]
-    tested = [model_upscale(model, args.scale, args.engine, args.precision) for model in models]
+    tested = [model_upscale(model, args.scale, args.engine, args.precision, warn=tell_warning) for model in models]
     for number, (name, upscale) in enumerate(tested):
         result = evaluate(args.data, name, args.scale, upscale)
         rows = [*result.images, result.average]

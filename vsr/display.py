@@ -43,6 +43,10 @@ def tell_error(error: VsrError) -> None:
     tell(f"vsr: {' '.join(str(error).split())}")
 
 
+def tell_warning(message: str) -> None:
+    tell(f"vsr: warning: {message}")
+
+
 class Silent:
     """Errors alone."""
 
@@ -86,7 +90,7 @@ class Plain(Silent):
             say(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
                 f"{event.engine} {event.precision}{estimated(event)}")
         elif isinstance(event, Warned):
-            tell(f"vsr: warning: {event.message}")
+            tell_warning(event.message)
             if event.code == "skipped":
                 self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vsr.engines.contract import Engine
 
 Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes -> (n·H, n·W) float luma codes
+Warn = Callable[[str], object]  # takes what an engine has to say to its user
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,19 @@ def evaluate(folder: Path, model: str, scale: int, upscale: Upscale) -> Evaluati
     return Evaluation(model, scale, images)
 
 
-def model_upscale(model: str | Path, scale: int, engine: str | None = None,
-                  precision: str = "auto") -> tuple[str, Upscale]:
+def model_upscale(model: str | Path, scale: int, engine: str | None = None, precision: str = "auto", bits: int = 16,
+                  warn: Warn | None = None) -> tuple[str, Upscale]:
     """A model's name and its function: the float network (the papers' measure), or an engine where one is named.
 
-    ``model`` is a name of the catalogue or a weight file. Raises UsageError for an unknown model, scale or engine.
+    ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
+    goes to ``warn``. Raises UsageError for an unknown model, scale or engine.
     """
     source: str | FsrcnnWeights = load_file(model, scale) if isinstance(model, Path) else model
     name = source if isinstance(source, str) else source.name
     if engine:
         from vsr.engines import open_engine
 
-        return name, through_engine(open_engine(source, scale, bits=16, precision=precision, engine=engine))
+        return name, through_engine(open_engine(source, scale, bits, precision=precision, engine=engine), warn)
     if isinstance(source, str):
         if not find(source, scale).files:
             return name, lambda low: imresize(low, scale)
@@ -132,10 +134,18 @@ def network(weights: FsrcnnWeights) -> Upscale:
     return upscale
 
 
-def through_engine(engine: Engine) -> Upscale:
-    """A 16-bit engine as the protocol's float function: codes are 1/256 of an 8-bit level, far below what PSNR sees."""
+def through_engine(engine: Engine, warn: Warn | None = None) -> Upscale:
+    """An engine as the protocol's float function. With 16 bits codes are 1/256 of an 8-bit level, far below what PSNR
+    sees; with 8 the low picture is rounded to bytes first, as a video's frames are. Its warnings go to ``warn``."""
+    level = 1 << engine.bits - 8
+
     def upscale(low: np.ndarray) -> np.ndarray:
-        codes = np.clip(np.round(low * 256.0), 0, 65535).astype(np.uint16)
-        return engine.upscale(codes).astype(np.float32) / 256
+        codes = np.clip(np.round(low * level), 0, 256 * level - 1).astype(np.uint8 if engine.bits == 8 else np.uint16)
+        made = engine.upscale(codes).astype(np.float32) / level
+        while engine.warnings:
+            _, message = engine.warnings.popleft()
+            if warn:
+                warn(message)
+        return made
 
     return upscale
