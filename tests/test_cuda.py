@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_engines import CASES, defined, difference, needs_gpu, no_driver, noise, weights_of
+from test_engines import CASES, defined, difference, loaded_after, needs_gpu, no_driver, noise, weights_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -448,6 +448,11 @@ def test_without_a_driver_pytorch_is_left_alone(monkeypatch: pytest.MonkeyPatch)
         open_engine("fsrcnn-s", engine="cuda")
     with pytest.raises(EngineError, match=r"NVIDIA GPU"):
         engine_choice(precision="fp16")
+
+
+def test_choosing_an_engine_without_a_driver_loads_no_pytorch() -> None:
+    missing = "import numpy, ctypes; ctypes.CDLL = lambda name: open('/no/driver')"
+    assert "torch" not in loaded_after(f"{missing}; from vsr.engines import engine_choice; engine_choice()")
 
 
 def test_a_driver_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ SLOTS = 2  # frames under way
 Shape = tuple[int, int]
 Planes = list[torch.Tensor]
 
-_capturing = threading.Lock()  # there may be one capture at a time in a process
+_capturing = threading.Lock()  # a process may capture one graph at a time
 
 
 class CudaEngine(Engine):
@@ -113,7 +113,7 @@ class CudaEngine(Engine):
         shapes = [luma, *(resize.source for resize in resizes)]
         rows = whole = self.scale * min(luma[0], LARGEST_STRIP // luma[1])
         while rows >= min(whole, SMALLEST_STRIP):
-            with contextlib.suppress(torch.OutOfMemoryError):
+            with contextlib.suppress(torch.OutOfMemoryError), _capturing:
                 graph = Captured(self._work(luma, size, resizes, rows), shapes, self.bits)
                 if rows < whole:
                     said = f"the GPU's free memory does not hold whole frames of {luma[1]}x{luma[0]}: they go in strips"
@@ -264,7 +264,7 @@ class Captured:
             slots = [Slot(self._source, self._result, shapes, self._codes) for _ in range(SLOTS)]
         self._slots = itertools.cycle(slots)
         self._graph = torch.cuda.CUDAGraph()
-        with _capturing, torch.cuda.graph(self._graph, stream=self._run, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=self._run, capture_error_mode="thread_local"):
             torch.cat([plane.flatten() for plane in work(planes)], out=self._result)
 
     def begin(self, planes: Sequence[np.ndarray]) -> Callable[[], list[np.ndarray]]:
