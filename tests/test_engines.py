@@ -49,7 +49,7 @@ def offered(precision: str) -> bool:
 ENGINES = [  # with their precisions
     pytest.param("cpu fp32", marks=needs_halide),
     *(pytest.param(f"cpu {precision}", marks=pytest.mark.skipif(
-        not offered(precision), reason=f"this processor has no instructions for {precision}"))
+        not offered(precision), reason=f"no instructions for {precision} here, or no halide"))
       for precision in ("bf16", "int8")),
     "reference fp32", "reference int8",
     *(pytest.param(f"cuda {precision}", marks=needs_gpu) for precision in ("fp16", "fp32")),
@@ -214,8 +214,8 @@ def test_taps_come_from_the_weights_geometry(engine: str) -> None:
     weights = dataclasses.replace(weights_of("fsrcnn-s", 3), padding=4)
     if precision == "int8":
         step, zero, _ = vars(weights_of("fsrcnn-s", 3, "int8").quantization).values()
-        largest = np.abs(weights.pixel_shuffle()[0] * step[:, None, None]).max((1, 2, 3))
-        weights = weights.quantized(Quantization(step, zero, largest / 127))
+        steps = Quantization.weight_steps(weights.pixel_shuffle()[0], step)
+        weights = weights.quantized(Quantization(step, zero, steps))
     assert weights.pixel_shuffle()[1] == -1  # x3 with padding 4 reaches from -1 to +2: no symmetry
     luma = noise(40, 70)
     got = open_engine(weights, 3, precision=precision, engine=name).upscale(luma)
@@ -294,10 +294,12 @@ def test_the_schedule_compiles_for_other_kinds_of_processor(tmp_path: Path) -> N
 
 
 @needs_halide
-def test_a_precision_that_the_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_that_the_processor_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HL_JIT_TARGET", "x86-64-linux-sse41")
     with pytest.raises(EngineError, match=r"bf16.*fp32"):
         open_engine(weights_of("fsrcnn-s", 2), engine="cpu", precision="bf16")
+    choice = engine_choice(precision="int8")
+    assert choice.name == "reference" and "the cpu engine offers fp32" in choice.why
 
 
 # ---- What it costs ----
@@ -362,7 +364,7 @@ def test_new_weights_compile_nothing() -> None:
     first = opened("cpu fp32", "fsrcnn-s", 2).upscale(luma)
     compiled = fused.cache_info().misses
     other = random_weights(*SHAPES["fsrcnn-s"], 2, seed=9)
-    got = open_engine(other, 2, full_range=True, engine="cpu").upscale(luma)
+    got = open_engine(other, 2, full_range=True, precision="fp32", engine="cpu").upscale(luma)
     assert fused.cache_info().misses == compiled
     assert difference(got, defined(other, luma, full_range=True)) <= 1
     assert np.array_equal(opened("cpu fp32", "fsrcnn-s", 2).upscale(luma), first)
@@ -370,13 +372,14 @@ def test_new_weights_compile_nothing() -> None:
 
 @needs_halide
 def test_engines_of_one_network_may_run_at_once() -> None:
-    luma = noise(60, 200)
+    pictures = noise(60, 200), noise(60, 200, seed=1)  # by turns, or nothing would be computed again
     engines = [open_engine(random_weights(*SHAPES["fsrcnn-s"], 2, seed), engine="cpu") for seed in (4, 5)]
-    wanted = [engine.upscale(luma) for engine in engines]
+    wanted = [[engine.upscale(luma) for luma in pictures] for engine in engines]
     right = [False, False]
 
     def work(index: int) -> None:
-        right[index] = all(np.array_equal(engines[index].upscale(luma), wanted[index]) for _ in range(30))
+        right[index] = all(np.array_equal(engines[index].upscale(pictures[turn % 2]), wanted[index][turn % 2])
+                           for turn in range(30))
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
     for thread in threads:

@@ -11,10 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file as save_tensors
 
+from vsr.engines import has_int8, open_engine
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
 from vsr.models.fsrcnn import FSRCNN
-from vsr.quality.evaluate import evaluate, network
+from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
+from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
 PUBLISHED = {  # [F16, tables 3 and 4]: FSRCNN-s with both training sets, PSNR in dB
     ("Set5", 2): 36.58, ("Set5", 3): 32.54, ("Set5", 4): 30.11,
@@ -248,6 +250,27 @@ def test_int8_costs_next_to_nothing(folder: str, scale: int, data: Path) -> None
     assert card is not None
     assert card["scores"][folder]["psnr"] == pytest.approx(int8.psnr, abs=0.005)
     assert card["scores"][folder]["ssim"] == pytest.approx(int8.ssim, abs=0.0005)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_precision_of_the_cpu_engine_costs_what_can_be_seen(scale: int, data: Path) -> None:
+    """On 8-bit codes, as nearly all video has them; float pictures have the precisions of deeper codes."""
+    pytest.importorskip("halide", reason="the cpu engine needs halide, which has no wheel here")
+    from vsr.engines.cpu import precisions
+    from vsr.engines.halide_plane import Host
+
+    images = data / "test" / "Set14"
+    if not images.is_dir():
+        pytest.skip(f"no test set Set14 in {data}")
+    inner, scores = np.s_[scale:-scale, scale:-scale], {}
+    whole = [crop_to_multiple(load_luma(path), scale) for path in list_images(images)]
+    pairs = [(truth, to_bytes(imresize(truth, 1 / scale))) for truth in whole]
+    for precision in precisions(Host.current()):
+        if precision != "int8" or has_int8("fsrcnn-s", scale):
+            engine = open_engine(scale=scale, precision=precision, engine="cpu")
+            scores[precision] = np.mean([psnr(engine.upscale(low)[inner], truth[inner]) for truth, low in pairs])
+    assert scores["fp32"] > PUBLISHED["Set14", scale]
+    assert {name for name, score in scores.items() if score < scores["fp32"] - 0.02} == set()
 
 
 def test_assets_are_found() -> None:

@@ -23,6 +23,7 @@ from conftest import Clip, Nearest
 
 import vsr.pipeline
 from vsr.engines import open_engine
+from vsr.engines.resample import resizer
 from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
 from vsr.events import Done, Event, Failed, Progress, Started, Warned
 from vsr.frame import Frame
@@ -301,6 +302,35 @@ def test_a_still_camera_costs_little_and_no_byte_differs(tmp_path: Path) -> None
     for low, high in zip(small, big, strict=True):
         engine.upscale(np.zeros((1, 1), np.uint8))  # it forgets
         assert np.array_equal(engine.upscale(low), high)
+
+
+@pytest.mark.parametrize("size", [None, Size.parse_size("150x100")], ids=["whole", "between"])
+def test_the_first_frame_finds_chroma_compiled(clip: Clip, size: Size | None) -> None:
+    pytest.importorskip("halide", reason="the cpu engine needs halide, which has no wheel here")
+    resizer.cache_clear()
+    ahead: list[int] = []
+
+    def opening(*args: Any, **options: Any) -> Any:
+        return Watched(open_engine(*args, **options))
+
+    class Watched:
+        def __init__(self, engine: Any) -> None:
+            self.engine = engine
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "begin":
+                ahead.append(resizer.cache_info().misses)
+            return getattr(self.engine, name)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.engine.close()
+
+    upscale(clip("a.mp4"), engine="cpu", size=size, engines=opening)
+    luma = size is not None  # is resized too
+    assert ahead[0] == 1 and resizer.cache_info().misses == 1 + luma
 
 
 def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:

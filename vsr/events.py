@@ -58,7 +58,7 @@ class Started:
 class Progress:
     """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting for the others not
     counted. The stages work at the same time, so that the one that works most, the ``bottleneck``, sets the speed.
-    ``reused`` is the share of the frames so far, 0 to 1, that did not change and was not computed again."""
+    ``reused`` is the share of luma so far, 0 to 1, that did not change and was not computed again."""
 
     input: Path
     frame: int

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Engine(ABC):
     """Enlarges planes of one kind: a model, a scale and a bit depth, fixed when it is opened.
 
-    ``name`` is the implementation ('cpu' or 'reference'), ``model`` the model's name, ``precision`` the arithmetic's.
-    ``threads`` bounds how many it uses; ``reused`` is the share of the last plane that was not computed, as nothing had
-    changed there; ``warnings`` collects (code, message) pairs of what its user should know. An engine may be handed
-    from thread to thread, but not called by two at once. It is a context manager. Raises UsageError for a scale, bit
-    depth or number of threads that cannot be.
+    ``name`` is the implementation ('cuda', 'cpu' or 'reference'), ``model`` the model's name, ``precision`` the
+    arithmetic's. ``threads`` bounds how many it uses; ``reused`` is the share of the last plane that was not computed,
+    as nothing had changed there; ``warnings`` collects (code, message) pairs of what its user should know. An engine
+    may be handed from thread to thread, but not called by two at once. It is a context manager. Raises UsageError for a
+    scale, bit depth or number of threads that cannot be.
     """
 
     ahead = 0  # frames that are worth beginning before the first of them is asked for

@@ -20,10 +20,9 @@ import numpy as np
 from vsr.engines.contract import Engine, code_range, plane_dtype
 from vsr.engines.halide_plane import Host, PlanePipeline, input_array, to_code
 from vsr.engines.reuse import Reuse
-from vsr.errors import EngineError
 from vsr.models.catalogue import DECONVOLUTION, FsrcnnWeights
 
-TILE = 320, 54  # input pixels: the rows in work fit the second-level cache, and little is computed twice at the seams
+TILE = 320, 90  # input pixels: the rows in work fit the second-level cache, and little is computed twice at the seams
 FEATURES = 4  # features (and expanded maps) computed at a time
 CHANNELS = 6  # at most so many channels of a 3x3 layer are computed at a time
 CENTRE = 128  # subtracted from 8-bit codes before they meet weights in bfloat16, whose rounding errors are multiplied
@@ -73,9 +72,6 @@ class CpuEngine(Engine):
                  threads: int | None) -> None:
         super().__init__("cpu", weights.name, weights.scale, bits, precision, threads)
         host = Host.current()
-        if precision not in precisions(host):
-            raise EngineError(f"precision {precision} needs instructions that this processor lacks; here the cpu "
-                              f"engine offers {', '.join(precisions(host))}")
         shape = Shape.of(weights, bits, precision, host)
         with _building:  # two threads that open the same network share one pipeline
             self._pipeline = fused(shape, 8 if bits == 8 else 16, host)
@@ -165,14 +161,13 @@ def weight_arrays(shape: Shape, weights: FsrcnnWeights, bits: int, full_range: b
     arrays |= {"feature.weight": first * gain,
                "feature.bias": weights.feature.bias + (offset + gain * centre) * first.sum((1, 2, 3))}
     bias = np.full(weights.scale**2, weights.bias - offset)
-    if shape.output is INT8:
+    if shape.output is INT8 and (to := weights.quantization):
         kernel, _ = weights.int8_pixel_shuffle()
-        step, zero, weight_step = vars(weights.quantization).values()
-        arrays |= {"expand.weight": weights.expand.weight / step[:, None, None, None],
-                   "expand.bias": weights.expand.bias / step, "expand.zero": MAGIC + zero.astype(np.float64),
-                   "output.weight": kernel, "output.step": weight_step / gain}
+        arrays |= {"expand.weight": weights.expand.weight / to.step[:, None, None, None],
+                   "expand.bias": weights.expand.bias / to.step, "expand.zero": MAGIC + to.zero.astype(np.float64),
+                   "output.weight": kernel, "output.step": to.weight_step / gain}
         # Every sum sees all of its taps here too, so the zero points are one more bias.
-        bias = bias - weight_step * (kernel.astype(np.float64).sum((2, 3)) @ zero)
+        bias = bias - to.weight_step * (kernel.astype(np.float64).sum((2, 3)) @ to.zero)
     else:
         arrays |= {"expand.zero": np.zeros(weights.d), "output.step": np.full(weights.scale**2, 1 / gain),
                    "output.weight": weights.pixel_shuffle()[0]}
@@ -282,7 +277,7 @@ def fused(shape: Shape, code_bits: int, host: Host) -> PlanePipeline:
         return update.vectorize(x, host.lanes).unroll(x).unroll(c).unroll(r.y)
 
     for total, r, codes in phases:
-        codes.compute_at(out, pipeline.row).bound(c, 0, n * together)
+        codes.store_at(out, pipeline.tile).compute_at(out, pipeline.row).bound(c, 0, n * together)
         in_blocks(codes, blocks.output, n * together)
         update = in_registers(total, codes, co)
         member, column, row, channel, across, down = (r[axis] for axis in range(6))

@@ -18,7 +18,7 @@ import numpy as np
 
 from vsr.engines import ON_PROCESSORS, engine_choice
 from vsr.engines.bicubic import Bicubic, cubic
-from vsr.engines.contract import check_plane
+from vsr.engines.contract import check_plane, plane_dtype
 from vsr.errors import EngineError
 from vsr.models.catalogue import SCALES
 
@@ -108,6 +108,7 @@ class Resampler:
             self._x = Taps(np.pad(self._x.first, lacking, "edge"), np.pad(self._x.weights, ((0, 0), lacking), "edge"))
             with _building:
                 self._pipeline = pipeline(8 if bits == 8 else 16, Host.current())
+            self(np.zeros(source, plane_dtype(bits)))  # compiles, unless it is compiled
 
     def __call__(self, plane: np.ndarray) -> np.ndarray:
         """The plane (``source``) as a new array (``target``) of the same dtype; its rows may be padded.

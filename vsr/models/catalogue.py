@@ -66,8 +66,12 @@ class Quantization:
         ``weight`` (n², d, k, k)."""
         lowest, highest = np.minimum(lowest, 0), np.maximum(highest, 1e-6)
         step = ((highest - lowest) / 255).astype(np.float32)
-        weight_step = np.abs(weight * step[:, None, None]).max((1, 2, 3)) / 127
-        return cls(step, np.rint(-lowest / step).astype(np.uint8), weight_step.astype(np.float32))
+        return cls(step, np.rint(-lowest / step).astype(np.uint8), cls.weight_steps(weight, step))
+
+    @staticmethod
+    def weight_steps(weight: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """The finest steps for the pixel shuffle's ``weight`` (n², d, k, k) of maps with these steps: (n²,) float32."""
+        return (np.abs(weight * step[:, None, None]).max((1, 2, 3)) / 127).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -241,6 +245,8 @@ def find(name: str, scale: int, precision: str = "fp32") -> Entry:
         raise UsageError(f"unknown model '{name}'; there are: {', '.join(entries)}")
     if scale not in entries[name].scales:
         raise UsageError(f"model '{name}' has no scale {scale}; it has {', '.join(map(str, entries[name].scales))}")
+    if not entries[name].files and precision not in ("auto", "fp32"):
+        raise UsageError(f"{name} has no precision {precision}; use fp32")
     if entries[name].files and scale not in entries[name].files_for(precision):
         raise UsageError(f"model '{name}' has no weights for precision {precision} at scale {scale}; use fp32")
     return entries[name]

@@ -37,8 +37,7 @@ def quantized(net: FSRCNN, luma: torch.Tensor, name: str) -> FsrcnnWeights:
         moments += (windows @ windows.T).numpy()
 
     step, zero = (tensor.flatten().cpu().numpy() for tensor in (net.quantizer.step, net.quantizer.zero))
-    weight_step = np.abs(shuffle * step[:, None, None]).max((1, 2, 3)) / 127
-    quantization = Quantization(step, zero.astype(np.uint8), weight_step)
+    quantization = Quantization(step, zero.astype(np.uint8), Quantization.weight_steps(shuffle, step))
     unit = weights.unit(quantization)
     kernel = weights.deconvolution / unit
     numbers = np.arange(1, 1 + kernel.size, dtype=np.float32).reshape(kernel.shape)
