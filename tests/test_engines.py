@@ -342,6 +342,19 @@ def test_what_does_not_change_is_not_computed_again_and_no_byte_differs(
 
 
 @needs_halide
+def test_what_repeats_too_little_is_left_alone_and_found_again_when_there_is_more() -> None:
+    engine = open_engine(weights_of("fsrcnn-s", 2), engine="cpu", precision="fp32")
+    shares = []
+    for step in range(80):
+        luma = noise(200, 64, seed=step)
+        luma[:12 if step < 40 else 100] = 7  # a bar
+        engine.upscale(luma)
+        shares.append(engine.reused)
+    assert max(shares[:40]) < 0.125 and np.count_nonzero(shares[:40]) <= 4
+    assert shares[-1] == 0.475  # 95 of 200 rows: five see beyond the bar
+
+
+@needs_halide
 def test_a_failure_midway_is_not_taken_for_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, luma = open_engine(weights_of("fsrcnn-s", 2), engine="cpu", precision="fp32"), noise(40, 50)
     wanted = engine.upscale(luma)
@@ -516,3 +529,4 @@ def test_auto_is_the_fastest_precision_of_the_processor_and_the_weights(
     for quantized, wanted in ((False, plain), (True, trained)):
         weights = random_weights(8, 3, 0, 2, quantized=quantized)
         assert open_engine(weights, engine="cpu").precision == wanted
+        assert open_engine(weights, bits=12, engine="cpu").precision == "fp32"  # for pictures and fine gradients

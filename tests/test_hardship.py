@@ -49,13 +49,13 @@ import sys, time
 from vsr.cli import main
 from vsr.upscale import Upscaler
 
-upscale = Upscaler.__call__
+begin = Upscaler.begin
 
 def slow(self, frame):
     time.sleep(2 if frame.pts > 4 * 512 else 0)
-    return upscale(self, frame)
+    return begin(self, frame)
 
-Upscaler.__call__ = slow
+Upscaler.begin = slow
 sys.exit(main())
 """
 

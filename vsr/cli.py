@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
@@ -297,26 +298,35 @@ def made_folder(folder: Path | None) -> Iterator[None]:
                 place.rmdir()
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Ctrl-C, terminations, and a closed terminal; but not what is ignored, as nohup does."""
+    kinds = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    return [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def on_signals(handler: Callable[[int, FrameType | None], Any] = signal.default_int_handler) -> Iterator[None]:
+    """Any of them calls ``handler``, or interrupts as Ctrl-C does, so that everything is put away."""
+    before = {kind: signal.signal(kind, handler) for kind in ending_signals()}
+    try:
+        yield
+    finally:
+        for kind, previous in before.items():
+            signal.signal(kind, previous)
+
+
 @contextlib.contextmanager
 def signals_cancel() -> Iterator[threading.Event]:
-    """Ctrl-C (or a termination) once sets the event; a second one interrupts at once."""
+    """Any of them sets the event the first time; a second one interrupts at once."""
     cancel = threading.Event()
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP"):  # the terminal was closed
-        kinds.append(signal.SIGHUP)
-    kinds = [kind for kind in kinds if signal.getsignal(kind) is not signal.SIG_IGN]  # as nohup sets it
 
-    def first(number: int, frame: Any) -> None:
+    def first(number: int, frame: FrameType | None) -> None:
         cancel.set()
-        for kind in kinds:
+        for kind in ending_signals():
             signal.signal(kind, signal.default_int_handler)
 
-    before = [signal.signal(kind, first) for kind in kinds]
-    try:
+    with on_signals(first):
         yield cancel
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
 
 
 # ---- questions ---------------------------------------------------------------------------------------------------
@@ -400,13 +410,15 @@ def run_bench(args: argparse.Namespace) -> int:
             file = measure_file(args.file, args.model, args.scale, cancel=cancel, warn=tell_warning, **kind)
         if not args.json:
             print_file_speed(file)
-    speed = measure_engine(args.model, args.scale, size, warn=tell_warning, **kind)
+    with on_signals():
+        speed = measure_engine(args.model, args.scale, size, warn=tell_warning, **kind)
     memory_mb = peak_rss_mb()
     gpu = cuda() if speed.engine == "cuda" else None
     device, name = ("gpu", gpu["name"]) if gpu else ("cpu", cpu()["name"])
     if not args.json:
         print_engine_speed(speed, name, memory_mb)
-    others = measure_peers(args.model, args.scale, size, args.threads)
+    with on_signals():
+        others = measure_peers(args.model, args.scale, size, args.threads)
     if args.json:
         print(json.dumps({"v": 1, device: name, **speed.to_json(), "peak_rss_mb": memory_mb,
                           "file": file and file.to_json(), "others": [asdict(other) for other in others]}))

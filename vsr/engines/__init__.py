@@ -19,6 +19,7 @@ __all__ = ["ENGINES", "ON_PROCESSORS", "Engine", "EngineChoice", "engine_choice"
 # processor has and the weights are made for: with the shipped ones, none of them costs 0.02 dB on Set14.
 ENGINES = {"cuda": ("fp16", "fp32"), "cpu": ("int8", "bf16", "fp32"), "reference": ("fp32", "int8")}
 ON_PROCESSORS = ("cpu", "reference")
+DEEPEST_REDUCED = 10  # bits: deeper codes are for smooth gradients, and would hold what bf16 and int8 round
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     processors. Raises UsageError for what VSR does not know, EngineError where the engine cannot run here. A GPU that
     was not asked for and then fails gives way to the processors, which the engine's ``warnings`` say.
     """
-    choice = engine_choice(engine, precision, int8=has_int8(model, scale))
+    choice = engine_choice(engine, precision, int8=has_int8(model, scale), bits=bits)
     weights = None
     if model == "bicubic":
         find(model, scale, precision)  # raises for those that it has not
@@ -81,9 +82,9 @@ def has_int8(model: str | FsrcnnWeights, scale: int) -> bool:
 
 
 def engine_choice(engine: str = "auto", precision: str = "auto", among: Sequence[str] = tuple(ENGINES),
-                  int8: bool = True) -> EngineChoice:
+                  int8: bool = True, bits: int = 8) -> EngineChoice:
     """What a request for an engine and a precision comes down to: 'auto' is the first ``among`` the ENGINES that runs
-    here in that precision; ``int8`` says whether there are weights for that.
+    here in that precision; ``int8`` says whether there are weights for that, ``bits`` what the codes have.
 
     Raises UsageError for an engine or precision that there is not, EngineError where the engine cannot run here.
     """
@@ -99,7 +100,7 @@ def engine_choice(engine: str = "auto", precision: str = "auto", among: Sequence
         if precision == "auto" or precision in ENGINES[name]:
             try:
                 why = _FOUNDATIONS[name]()
-                chosen = _precision(name, precision, int8)
+                chosen = _precision(name, precision, int8, bits)
             except EngineError as error:
                 lacking.append(str(error))
             else:
@@ -107,7 +108,7 @@ def engine_choice(engine: str = "auto", precision: str = "auto", among: Sequence
     raise EngineError("; ".join(lacking))
 
 
-def _precision(engine: str, precision: str, int8: bool) -> str:
+def _precision(engine: str, precision: str, int8: bool, bits: int) -> str:
     offered = ENGINES[engine]
     if engine == "cpu":
         from vsr.engines.cpu import precisions
@@ -115,6 +116,8 @@ def _precision(engine: str, precision: str, int8: bool) -> str:
 
         offered = precisions(Host.current())
     if precision == "auto":
+        if engine == "cpu" and bits > DEEPEST_REDUCED:
+            return "fp32"
         return next(each for each in offered if int8 or each != "int8")
     if precision not in offered:
         raise EngineError(f"precision {precision} needs instructions that this processor lacks; here the {engine} "
@@ -140,11 +143,13 @@ def _cuda() -> str:
 
 def _cpu() -> str:
     try:
-        import halide
+        import halide  # noqa: F401
     except ImportError as error:
         raise EngineError(f"the cpu engine needs Halide, which cannot be imported ({error}); on x86-64 Linux, Windows "
                           "and macOS with Python 3.13 or older: pip install 'halide>=21,<22'") from error
-    return f"Halide {importlib.metadata.version('halide')} compiles for {halide.get_host_target()}"
+    from vsr.engines.halide_plane import Host
+
+    return f"Halide {importlib.metadata.version('halide')} compiles for {Host.current().target}"
 
 
 def _reference() -> str:

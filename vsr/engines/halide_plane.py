@@ -37,7 +37,8 @@ class Host:
         try:
             target = hl.get_jit_target_from_environment()
         except hl.HalideError as error:
-            raise EngineError(f"HL_JIT_TARGET: {error}") from error
+            said = str(error).strip().partition("\n")[0]
+            raise EngineError(f"HL_JIT_TARGET={os.environ.get('HL_JIT_TARGET')}: {said:.150}") from error
         narrow = target.arch == hl.TargetArch.X86 and not target.has_feature(hl.TargetFeature.AVX512)
         return cls(str(target), target.natural_vector_size(hl.Float(32)), 16 if narrow else 32)
 
