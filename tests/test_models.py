@@ -223,7 +223,7 @@ def test_shipped_weights_reach_the_paper(folder: str, scale: int, data: Path) ->
     assert card["scores"][folder]["ssim"] == pytest.approx(average.ssim, abs=0.0005)
 
 
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", SCALES)
 def test_shipped_int8_weights_are_what_their_card_says(scale: int) -> None:
     entry = catalogue()["fsrcnn-s"]
     weights, card = load("fsrcnn-s", scale, "int8"), entry.card(scale, "int8")
@@ -237,7 +237,7 @@ def test_shipped_int8_weights_are_what_their_card_says(scale: int) -> None:
         load("fsrcnn-s", scale).int8_pixel_shuffle()
 
 
-@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("folder", ["Set5", "Set14"])
 def test_int8_costs_next_to_nothing(folder: str, scale: int, data: Path) -> None:
     images = data / "test" / folder
