@@ -285,3 +285,7 @@ def test_the_readme_says_what_the_cards_say() -> None:
         row = next(line for line in text.splitlines() if line.startswith(f"| ×{scale} |"))
         for folder in ("Set5", "Set14"):
             assert f"| **{card['scores'][folder]['psnr']:.2f}** |" in row and f"| {PUBLISHED[folder, scale]} |" in row
+    for folder in ("Set5", "Set14"):
+        cards = [catalogue()["fsrcnn-s"].card(scale, "int8") for scale in SCALES]
+        numbers = " / ".join(f"{card['scores'][folder]['psnr']:.2f}" for card in cards if card)
+        assert f"{numbers} dB on {folder}" in text.replace("\n", " ")
