@@ -277,7 +277,7 @@ def test_other_processors_vectors(target: str, precision: str, monkeypatch: pyte
     luma = noise(70, 340)
     for model in ("fsrcnn-s", "odd", "bicubic"):
         weights = model if model == "bicubic" else weights_of(model, 2, precision)
-        got = open_engine(weights, engine="cpu", precision=precision).upscale(luma)
+        got = open_engine(weights, engine="cpu", precision="fp32" if model == "bicubic" else precision).upscale(luma)
         assert difference(got, opened(f"reference {precision}", model, 2).upscale(luma)) <= 1
 
 
@@ -466,7 +466,7 @@ def test_other_arrays_are_refused_by_name(engine: str, model: str) -> None:
     ({"engine": "tpu"}, "unknown engine 'tpu'; there are: auto, cuda, cpu, reference"),
     ({"precision": "int4"}, "not 'int4'"), ({"engine": "reference", "precision": "bf16"}, "offers fp32, int8"),
     ({"engine": "reference", "precision": "int8", "model": random_weights(8, 3, 0, 2)}, "use precision fp32"),
-    ({"scale": 5}, "5"), ({"bits": 7}, "8 to 16, not 7"),
+    ({"precision": "bf16"}, "bicubic has no precision bf16"), ({"scale": 5}, "5"), ({"bits": 7}, "8 to 16, not 7"),
     ({"bits": 17}, "not 17"), ({"threads": 0}, "at least 1, not 0"), ({"model": "fsrcnn-xl"}, "fsrcnn-xl"),
     ({"model": random_weights(8, 3, 0, 3)}, "for scale 3, not 2"),
 ])
