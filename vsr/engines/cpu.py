@@ -22,7 +22,7 @@ from vsr.engines.halide_plane import Host, PlanePipeline, input_array, to_code
 from vsr.engines.reuse import Reuse
 from vsr.models.catalogue import DECONVOLUTION, FsrcnnWeights
 
-TILE = 320, 90  # input pixels: the rows in work fit the second-level cache, and little is computed twice at the seams
+TILE = 320, 54  # input pixels: the rows in work fit the second-level cache, and little is computed twice at the seams
 FEATURES = 4  # features (and expanded maps) computed at a time
 CHANNELS = 6  # at most so many channels of a 3x3 layer are computed at a time
 CENTRE = 128  # subtracted from 8-bit codes before they meet weights in bfloat16, whose rounding errors are multiplied
