@@ -50,6 +50,8 @@ class CudaEngine(Engine):
 
     def __init__(self, weights: FsrcnnWeights | None, scale: int, bits: int, full_range: bool, precision: str,
                  threads: int | None) -> None:
+        if weights is None:
+            precision = "fp32"  # which bicubic interpolation computes in
         super().__init__("cuda", weights.name if weights else "bicubic", scale, bits, precision, threads)
         self._graph = functools.lru_cache(GRAPHS)(self._captured)
         self._network: Network | None = None
@@ -60,10 +62,10 @@ class CudaEngine(Engine):
             try:
                 self._try(weights, full_range)
             except Exception as error:  # whatever Triton raises
+                self.close()  # or the GPU's memory would wait for the garbage collector: the graphs know this engine
                 if self._network is None or self._network.kernels is None:
                     raise
                 self._network.kernels = None
-                self.close()
                 said = f"its own kernels do not work here ({first_line(error.__cause__ or error)})"
                 self.warnings.append(("kernels", f"the cuda engine takes PyTorch's kernels, which are slower: {said}"))
                 self._try(weights, full_range)
