@@ -15,6 +15,7 @@ import numpy as np
 
 from vsr.engines import ON_PROCESSORS, engine_choice
 from vsr.engines.contract import Engine, plane_dtype
+from vsr.models.networks import cubic
 
 if TYPE_CHECKING:
     from vsr.engines.halide_plane import Host, PlanePipeline
@@ -87,14 +88,6 @@ def window(scale: int, shift: float) -> tuple[int, np.ndarray]:
     first = math.floor(-shift) - 1
     positions = np.arange(scale) / scale - shift
     return first, cubic(positions[:, None] - (first + np.arange(TAPS))).astype(np.float32)
-
-
-def cubic(distance: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5, float64."""
-    t = np.abs(distance)
-    near = (1.5 * t - 2.5) * t * t + 1
-    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-    return np.where(t <= 1, near, np.where(t < 2, far, 0))
 
 
 @cache

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vsr.engines import ON_PROCESSORS, engine_choice
-from vsr.engines.bicubic import Bicubic, cubic
+from vsr.engines.bicubic import Bicubic
 from vsr.engines.contract import check_plane, plane_dtype
 from vsr.errors import EngineError
 from vsr.models.catalogue import SCALES
+from vsr.models.networks import cubic
 
 if TYPE_CHECKING:
     from vsr.engines.halide_plane import Host

@@ -1,1 +1,1 @@
-"""Networks and their shipped weights. The modules here that import torch are `fsrcnn`; the catalogue does not."""
+"""Networks and their shipped weights. The module here that imports torch is `fsrcnn`; the others do not."""

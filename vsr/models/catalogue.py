@@ -15,10 +15,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UsageError
-
-SCALES = (2, 3, 4)
-DECONVOLUTION = 9  # side of the deconvolution kernel [F16]
-PADDING = {2: 4, 3: 3, 4: 3}  # crop of the deconvolution that centres its kernel on the pixel it makes
+from vsr.models.networks import DECONVOLUTION, PADDING, SCALES
 
 
 @dataclass(frozen=True)

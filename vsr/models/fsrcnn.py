@@ -1,7 +1,8 @@
-"""FSRCNN in PyTorch: the definition, for training and as the reference engine."""
+"""The networks in PyTorch: the definition, for training and as the reference engine."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsr.models.catalogue import DECONVOLUTION, PADDING, FsrcnnWeights, Layer, Quantization
+from vsr.models.catalogue import FsrcnnWeights, Layer, Quantization
+from vsr.models.networks import BICUBIC_REACH, DECONVOLUTION, PADDING, Network, bicubic_shuffle, fsrcnn, reach
 
 
 def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
@@ -51,56 +53,66 @@ class Quantizer(nn.Module):
         return F.conv2d(self.maps(x), (kernel / self.weight_step[..., None]).round()) * self.weight_step
 
 
-class FSRCNN(nn.Module):
-    """FSRCNN(d, s, m) [F16, section 3.1]: feature extraction, shrinking, mapping, expanding, deconvolution.
+class Net(nn.Module):
+    """Any of the networks that `vsr.models.networks` describes, for one scale.
 
-    Input (B, 1, H, W), luma codes / 255; output (B, 1, n·H, n·W). The border is replicated once and every convolution
-    is valid, so that a picture cut into overlapping pieces gives the same pixels as the whole.
-    With ``pixel_shuffle=True`` the output layer runs as the exactly equal convolution and pixel shuffle (faster).
+    Input (B, c, H, W), codes / 255; output (B, c, n·H, n·W). With the border replicated once and every convolution
+    valid, a picture cut into overlapping pieces gives the same pixels as the whole.
+    With ``pixel_shuffle=True`` a deconvolution runs as the exactly equal convolution and pixel shuffle (faster).
     ``padding`` crops the deconvolution; the default centres its kernel on the pixel that it makes.
     With a ``quantizer`` the output layer is that of precision int8.
     """
 
-    def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
+    bicubic: torch.Tensor
+
+    def __init__(self, network: Network, scale: int, padding: int | None = None) -> None:
         super().__init__()
         if scale not in PADDING:
             raise ValueError(f"scale must be one of {tuple(PADDING)}, not {scale}")
-        self.scale, self.padding = scale, PADDING[scale] if padding is None else padding
-        self.feature, self.feature_act = nn.Conv2d(1, d, 5), nn.PReLU(d)
-        self.shrink, self.shrink_act = nn.Conv2d(d, s, 1), nn.PReLU(s)
-        self.mapping = nn.ModuleList(nn.Conv2d(s, s, 3) for _ in range(m))
-        self.mapping_act = nn.ModuleList(nn.PReLU(s) for _ in range(m))
-        self.expand, self.expand_act = nn.Conv2d(s, d, 1), nn.PReLU(d)
-        self.deconvolution = nn.ConvTranspose2d(d, 1, DECONVOLUTION, stride=scale)
+        self.network, self.scale, self.padding = network, scale, PADDING[scale] if padding is None else padding
+        self.convolutions = nn.ModuleList(nn.Conv2d(layer.into, layer.out, layer.side) for layer in network.layers)
+        self.activations = nn.ModuleList(
+            {"PReLU": nn.PReLU(layer.out), "ReLU": nn.ReLU(), "": nn.Identity()}[layer.activation]
+            for layer in network.layers)
+        self.deconvolution: nn.ConvTranspose2d | None = None
+        if network.growth == "deconvolution":
+            self.deconvolution = nn.ConvTranspose2d(network.layers[-1].out, 1, DECONVOLUTION, stride=scale)
+        self.register_buffer("bicubic", torch.tensor(bicubic_shuffle(scale), dtype=torch.float32), persistent=False)
         self.quantizer: Quantizer | None = None
-        # How far an output pixel's taps reach into the expanded maps, to the left and to the right, in input pixels.
-        self.reach = max((DECONVOLUTION - 1 - self.padding) // scale, (scale - 1 + self.padding) // scale)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # PReLU-aware init [F16, section 4.1]
-                nn.init.kaiming_normal_(module.weight, a=0.25)
-                nn.init.zeros_(bias_of(module))
-        nn.init.normal_(self.deconvolution.weight, std=0.001)
-        nn.init.zeros_(bias_of(self.deconvolution))
+        self.reach = reach(scale, self.padding)  # of the deconvolution
+        self.margin = network.margin(scale, self.padding)  # width of the replicated border, in input pixels
+        for convolution, activation in self.layers():  # PReLU-aware init [F16, section 4.1]
+            if activation is None:
+                nn.init.normal_(convolution.weight, std=0.001)
+            else:
+                nn.init.kaiming_normal_(convolution.weight, a=0.25 if isinstance(activation, nn.PReLU) else 0)
+            nn.init.zeros_(bias_of(convolution))
+        if self.deconvolution is not None:
+            nn.init.normal_(self.deconvolution.weight, std=0.001)
+            nn.init.zeros_(bias_of(self.deconvolution))
 
-    @property
-    def margin(self) -> int:
-        """Width of the replicated border, in input pixels: half the receptive field."""
-        return 2 + len(self.mapping) + self.reach
+    def layers(self) -> Sequence[tuple[nn.Conv2d, nn.PReLU | nn.ReLU | None]]:
+        """The convolutions with their activations, in order; not the deconvolution."""
+        pairs = zip(self.convolutions, self.activations, strict=True)
+        return [(convolution, None if isinstance(activation, nn.Identity) else activation)  # type: ignore[misc]
+                for convolution, activation in pairs]
 
-    def layers(self) -> list[tuple[nn.Conv2d, nn.PReLU]]:
-        """The convolutions before the output layer with their activations, in order."""
-        mapping = cast(list[tuple[nn.Conv2d, nn.PReLU]], list(zip(self.mapping, self.mapping_act, strict=True)))
-        return [(self.feature, self.feature_act), (self.shrink, self.shrink_act), *mapping,
-                (self.expand, self.expand_act)]
+    def trunk(self, maps: torch.Tensor) -> torch.Tensor:
+        """All convolutions, valid: (B, c, H, W) -> (B, …, H - 2·context, W - 2·context)."""
+        for convolution, activation in self.layers():
+            maps = convolution(maps)
+            if activation is not None:
+                maps = activation(maps)
+        return maps
 
-    def trunk(self, luma: torch.Tensor) -> torch.Tensor:
-        """Everything before the output layer, without padding: (B, 1, H, W) -> (B, d, H - 4 - 2m, W - 4 - 2m)."""
-        for convolution, act in self.layers():
-            luma = act(convolution(luma))
-        return luma
+    def enlarge(self, maps: torch.Tensor) -> torch.Tensor:
+        """Bicubic interpolation, valid: (B, c, H, W) -> (B, c, n·(H - 4), n·(W - 4))."""
+        phases = F.conv2d(maps.flatten(0, 1)[:, None], self.bicubic)
+        return F.pixel_shuffle(phases, self.scale).unflatten(0, maps.shape[:2])[:, :, 0]
 
     def shuffle_weight(self) -> torch.Tensor:
         """The deconvolution's kernel rearranged to (n², d, k, k) with k = 2·reach + 1, zeros where it has no tap."""
+        assert self.deconvolution is not None
         n, p, k = self.scale, self.padding, 2 * self.reach + 1
         # Tap t in [-reach, reach] of phase a is kernel index a + p - n·t: pad, flip and fold the 9x9 kernel.
         low = n * self.reach - p
@@ -110,8 +122,14 @@ class FSRCNN(nn.Module):
         return kernel.permute(2, 4, 0, 1, 3).reshape(n * n, -1, k, k)
 
     def valid(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
-        """The network without its border: (B, 1, H, W) -> (B, 1, n·(H - 2·margin), n·(W - 2·margin))."""
+        """The network without its border: (B, c, H, W) -> (B, c, n·(H - 2·margin), n·(W - 2·margin))."""
+        if self.network.growth == "bicubic first":
+            luma = self.enlarge(luma)
+            surplus = -self.network.context % self.scale
+            return self.trunk(F.pad(luma, (-surplus,) * 4))
         x = self.trunk(luma)
+        if self.deconvolution is None:
+            return self.enlarge(x.sum(1, keepdim=True))
         if pixel_shuffle or self.quantizer:
             phases = (self.quantizer or F.conv2d)(x, self.shuffle_weight())
             return F.pixel_shuffle(phases, self.scale) + bias_of(self.deconvolution)
@@ -120,7 +138,43 @@ class FSRCNN(nn.Module):
         return self.deconvolution(x)[..., start:start + height, start:start + width]
 
     def forward(self, luma: torch.Tensor, pixel_shuffle: bool = True) -> torch.Tensor:
-        return self.valid(F.pad(luma, (self.margin,) * 4, mode="replicate"), pixel_shuffle)
+        if self.network.border == "replicated":
+            return self.valid(F.pad(luma, (self.margin,) * 4, mode="replicate"), pixel_shuffle)
+        return self._padded(luma)
+
+    def _padded(self, maps: torch.Tensor) -> torch.Tensor:
+        """The network with zeros around the maps of every layer; bicubic interpolation replicates its border."""
+        around = (BICUBIC_REACH,) * 4
+        if self.network.growth == "bicubic first":
+            maps = self.enlarge(F.pad(maps, around, mode="replicate"))
+        for convolution, activation in self.layers():
+            side = convolution.kernel_size[0]
+            if self.network.border == "normalised":
+                inside = F.conv2d(torch.ones_like(maps[:1, :1]), maps.new_ones(1, 1, side, side), padding=side // 2)
+            maps = F.conv2d(maps, convolution.weight, convolution.bias, padding=side // 2)
+            if self.network.border == "normalised":
+                maps = maps * (side**2 / inside)
+            if activation is not None:
+                maps = activation(maps)
+        if self.network.growth == "bicubic last":
+            return self.enlarge(F.pad(maps.sum(1, keepdim=True), around, mode="replicate"))
+        if self.deconvolution is None:
+            return maps
+        beyond = self.scale - DECONVOLUTION + 2 * self.padding
+        return F.conv_transpose2d(maps, self.deconvolution.weight, self.deconvolution.bias, self.scale, self.padding,
+                                  beyond)
+
+
+class FSRCNN(Net):
+    """FSRCNN(d, s, m) [F16, section 3.1]."""
+
+    deconvolution: nn.ConvTranspose2d
+
+    def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
+        super().__init__(fsrcnn(d, s, m), scale, padding)
+
+    def layers(self) -> list[tuple[nn.Conv2d, nn.PReLU]]:
+        return cast(list[tuple[nn.Conv2d, nn.PReLU]], super().layers())
 
     def to_weights(self, name: str) -> FsrcnnWeights:
         """This network's weights as plain arrays, without its quantizer's."""
