@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "peers": {"bench", "models"},
     "display": {"errors", "events"},
     "quality": {"engines", "errors", "models"},
-    "training": {"errors", "models", "quality", "__version__"},
+    "training": {"errors", "media", "models", "quality", "__version__"},
 }  # fmt: skip
 
 

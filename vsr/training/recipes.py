@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vsr.errors import UsageError
+from vsr.models.catalogue import SCALES
+from vsr.models.family import BOUNDS, CLEAN, MEMBERS
 from vsr.training.data import SHRINKS
 
+OVERLAP = 2.0  # of the QPs that neighbouring members train on, to either side
+WORST = 46.0  # the coarsest QP that a member trains on, less the overlap
 PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 
@@ -20,7 +26,8 @@ class Recipe:
     that is kept. The first ``bfloat16_share`` of the iterations compute in bfloat16, the rest in float32.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
     deconvolution where the scale is the same. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4];
-    ``quantized`` trains for precision int8.
+    ``quantized`` trains for precision int8. With ``quantizers`` the pictures went through codecs, at a mean QP within
+    them (`compressed.compressed_twins`).
     """
 
     name: str
@@ -42,6 +49,7 @@ class Recipe:
     start: str | None = None
     freeze_trunk: bool = False
     quantized: bool = False
+    quantizers: tuple[float, float] | None = None
     seed: int = 0
 
 
@@ -69,9 +77,22 @@ def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) ->
     return [three, two_transfer, two, four_transfer, four, *int8]
 
 
+def _members(iterations: int, rate: float) -> Iterator[Recipe]:
+    """The members of `fsrcnn-s-video`: from the clean weights of their scale, on pictures that went through codecs as
+    coarsely as those that they are chosen for, and a little more widely; from each the one for precision int8."""
+    for scale in SCALES:
+        for member, (low, high) in zip(MEMBERS[1:], itertools.pairwise((*BOUNDS, WORST)), strict=True):
+            float_ = Recipe(f"{member}_x{scale}", member, scale, 32, 5, 1, iterations, rate, shrinks=(),
+                            start=f"{CLEAN}_x{scale}", quantizers=(low - OVERLAP, high + OVERLAP))
+            yield float_
+            yield replace(float_, name=f"{float_.name}_int8", iterations=iterations // 2, rate=rate * 0.4,
+                          start=float_.name, bfloat16_share=0.0, quantized=True)
+
+
 RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", 32, 5, 1, iterations=100_000, rate=2e-2),
     *_family("fsrcnn", 56, 12, 4, iterations=100_000, rate=2e-2),
+    *_members(iterations=40_000, rate=8e-3),
 )}
 
 

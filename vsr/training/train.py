@@ -22,7 +22,8 @@ from vsr.errors import OutputError, UsageError
 from vsr.models.catalogue import load_file, save_file, write_whole
 from vsr.models.fsrcnn import FSRCNN
 from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
-from vsr.training.data import Patches, split, twins
+from vsr.training.compressed import material
+from vsr.training.data import Patches, split
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -53,7 +54,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     if recipe.start:
         _go_on_from(net, out / f"{recipe.start}.safetensors")
     training, held_out = split(data, recipe.sets)
-    patches = Patches(list(twins(training, recipe.scale, recipe.shrinks)), recipe.scale, recipe.patch, net.margin)
+    pairs, validation = material(recipe, training, held_out, data, out)
+    patches = Patches(pairs, recipe.scale, recipe.patch, net.margin)
     if recipe.quantized:
         sample = torch.from_numpy(patches.draw(CALIBRATION, rng, recipe.best_of)[0])[:, None]
         calibrate(net, sample)
@@ -83,7 +85,6 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
-    validation = list(twins(held_out, recipe.scale, (1.0,)))
     say(f"{recipe.name}: {len(training)} pictures, {patches.high.size / 1e6:.0f} million pixels, on {device}")
 
     try:
