@@ -82,8 +82,8 @@ def _members(iterations: int, rate: float) -> Iterator[Recipe]:
     coarsely as those that they are chosen for, and a little more widely; from each the one for precision int8."""
     for scale in SCALES:
         for member, (low, high) in zip(MEMBERS[1:], itertools.pairwise((*BOUNDS, WORST)), strict=True):
-            float_ = Recipe(f"{member}_x{scale}", member, scale, 32, 5, 1, iterations, rate, shrinks=(),
-                            start=f"{CLEAN}_x{scale}", quantizers=(low - OVERLAP, high + OVERLAP))
+            float_ = Recipe(f"{member}_x{scale}", member, scale, 32, 5, 1, iterations, rate, start=f"{CLEAN}_x{scale}",
+                            quantizers=(low - OVERLAP, high + OVERLAP))
             yield float_
             yield replace(float_, name=f"{float_.name}_int8", iterations=iterations // 2, rate=rate * 0.4,
                           start=float_.name, bfloat16_share=0.0, quantized=True)
