@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vsr.errors import InputError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, load_file
+from vsr.models.catalogue import FsrcnnWeights, load_file, random_weights
 from vsr.models.fsrcnn import FSRCNN
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
@@ -23,7 +25,7 @@ from vsr.training.soap import SOAP
 from vsr.training.train import train
 
 RECIPE = Recipe("tiny_x2", "tiny", 2, d=8, s=4, m=1, iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
-                shrinks=(1.0,), patch=8, batch=4)
+                shrinks=(1.0,), patch=8, batch=16)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,38 @@ def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, pictures: P
             assert np.array_equal(value, getattr(resumed.quantization, key))
     assert np.array_equal(straight.deconvolution, resumed.deconvolution)
     assert np.array_equal(straight.feature.weight, resumed.feature.weight)
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize(("d", "s", "m", "scale", "patch"),
+                         [(32, 5, 1, 3, 8), (32, 5, 1, 2, 9), (8, 4, 0, 4, 5), (56, 12, 4, 2, 6), (7, 3, 2, 3, 4)])
+def test_the_fused_gradients_are_those_of_pytorch(d: int, s: int, m: int, scale: int, patch: int,
+                                                  quantized: bool) -> None:
+    pytest.importorskip("halide")
+    from vsr.training.fused import FusedGradients
+
+    rng = np.random.default_rng(d + scale)
+    net = FSRCNN.from_weights(random_weights(d, s, m, scale, seed=scale)).train()
+    with torch.no_grad():
+        net.activations[0].weight[0] = -0.1  # slopes may become negative, or zero
+        net.activations[-1].weight[0] = 0.0
+    side = patch + 2 * net.margin
+    low = rng.random((32, side, side), np.float32)
+    high = rng.random((32, scale * patch, scale * patch), np.float32)
+    if quantized:
+        calibrate(net, torch.from_numpy(low[:4] * 0.7)[:, None])  # so that some maps are clipped
+    loss = FusedGradients(net, patch)(low, high)
+    found = [cast(torch.Tensor, parameter.grad).clone() for parameter in net.parameters()]
+    net.zero_grad()
+    wanted = F.mse_loss(net.double().valid(torch.from_numpy(low)[:, None].double()),
+                        torch.from_numpy(high)[:, None].double())
+    wanted.backward()
+    assert loss == pytest.approx(wanted.item(), rel=1e-5)
+    for gradient, parameter in zip(found, net.parameters(), strict=True):
+        assert parameter.grad is not None
+        # A map that float32 and float64 round to two integers moves a sum by a step.
+        near = 1e-3 if quantized else 2e-5
+        assert (gradient - parameter.grad).abs().max() <= near * parameter.grad.abs().max()
 
 
 def test_training_learns_and_says_so_in_its_card(pictures: Path, tmp_path: Path) -> None:

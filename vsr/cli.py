@@ -129,7 +129,6 @@ def parser() -> Parser:
     sub.add_argument("--iterations", type=positive, metavar="N", help="another length than the recipe's")
     sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     sub.add_argument("--threads", type=positive, metavar="N")
-    sub.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
     return top
 
 
@@ -499,7 +498,7 @@ def run_train(args: argparse.Namespace) -> int:
         recipe = replace(recipe, iterations=args.iterations)
     from vsr.training.train import train
 
-    train(recipe, args.data, args.out, args.device, args.threads, args.compile)
+    train(recipe, args.data, args.out, args.device, args.threads)
     return 0
 
 

@@ -23,7 +23,7 @@ class Recipe:
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
-    that is kept. The first ``bfloat16_share`` of the iterations compute in bfloat16, the rest in float32.
+    that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
     deconvolution where the scale is the same. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4];
     ``quantized`` trains for precision int8. With ``quantizers`` the pictures went through codecs, at a mean QP within
@@ -45,7 +45,6 @@ class Recipe:
     best_of: int = 3
     best_of_share: float = 0.7
     average: float = 0.002
-    bfloat16_share: float = 0.85
     start: str | None = None
     freeze_trunk: bool = False
     quantized: bool = False
@@ -73,7 +72,7 @@ def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) ->
     two = recipe("", 2, iterations // 5, rate * 0.4, start=two_transfer.name, sets=("t91",))
     four = recipe("", 4, iterations // 2, rate, start=three.name)
     int8 = [recipe("_int8", start.scale, iterations // 5, rate * 0.15, start=start.name, sets=start.sets,
-                   bfloat16_share=0.0, quantized=True) for start in (two, three, four)]
+                   quantized=True) for start in (two, three, four)]
     return [three, two_transfer, two, four_transfer, four, *int8]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib.util
 import json
 import math
 import os
@@ -29,16 +30,16 @@ from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
 
 CHECKPOINT_SECONDS = 60.0
-REPORT_STEPS = 1000
+REPORT_STEPS = 2000
 WARM_UP = 100
 CALIBRATION = 1024  # patches
 
 
 def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: int | None = None,
-          compiled: bool = False, say: Callable[[str], None] = print) -> Path:
+          say: Callable[[str], None] = print) -> Path:
     """Run a recipe to its end, from its checkpoint where ``out`` holds one; returns the weight file.
 
-    ``compiled`` runs the network through torch.compile: faster, and needs a C++ compiler.
+    On a CPU, where Halide is, the gradients are `FusedGradients`'; else PyTorch's.
     Writes ``out``/RECIPE.checkpoint while it runs, then ``out``/RECIPE.safetensors and RECIPE.json (the card).
     Raises InputError for missing pictures, OutputError for an unwritable folder, UsageError for a checkpoint of
     another recipe or a start that has not been trained.
@@ -62,7 +63,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
     optimizer = SOAP(_matrices(net, recipe.freeze_trunk), recipe.rate)
-    forward = torch.compile(net.valid) if compiled else net.valid
+    gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
     iteration, seconds = 0, 0.0
 
@@ -97,17 +98,13 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
         low, high = patches.draw(recipe.batch, rng, recipe.best_of if rng.random() < recipe.best_of_share else 1)
-        optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=iteration < recipe.bfloat16_share * recipe.iterations):
-            made = forward(torch.from_numpy(low)[:, None].to(device, memory_format=torch.channels_last))
-        loss = F.mse_loss(made.float(), torch.from_numpy(high)[:, None].to(device))
-        loss.backward()
+        loss = gradients(low, high)
         optimizer.step()
         iteration += 1
         weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
-        mean_loss += (loss.item() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))
+        mean_loss += (loss - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))
         seconds = time.monotonic() - begun
         if iteration % REPORT_STEPS == 0 or iteration == recipe.iterations:
             quality = _validate(average, validation, recipe.scale, device)
@@ -128,6 +125,23 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     write_card(path, recipe, data, log, len(training), commit)
     say(f"{recipe.name}: wrote {path}")
     return path
+
+
+def _gradients(net: FSRCNN, patch: int, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """What takes (low, high) patches, leaves the gradients in the parameters and returns the mean squared error."""
+    if device == "cpu" and importlib.util.find_spec("halide"):
+        from vsr.training.fused import FusedGradients
+
+        return FusedGradients(net, patch)
+
+    def gradients(low: np.ndarray, high: np.ndarray) -> float:
+        net.zero_grad()
+        made = net.valid(torch.from_numpy(low)[:, None].to(device, memory_format=torch.channels_last))
+        loss = F.mse_loss(made, torch.from_numpy(high)[:, None].to(device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
+
+    return gradients
 
 
 def _go_on_from(net: FSRCNN, path: Path) -> None:
