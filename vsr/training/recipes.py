@@ -85,7 +85,7 @@ def _members(iterations: int, rate: float) -> Iterator[Recipe]:
                             quantizers=(low - OVERLAP, high + OVERLAP))
             yield float_
             yield replace(float_, name=f"{float_.name}_int8", iterations=iterations // 2, rate=rate * 0.4,
-                          start=float_.name, bfloat16_share=0.0, quantized=True)
+                          start=float_.name, quantized=True)
 
 
 RECIPES = {recipe.name: recipe for recipe in (

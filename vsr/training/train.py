@@ -132,13 +132,14 @@ def _gradients(net: FSRCNN, patch: int, device: str) -> Callable[[np.ndarray, np
     if device == "cpu" and importlib.util.find_spec("halide"):
         from vsr.training.fused import FusedGradients
 
-        return FusedGradients(net, patch)
+        if FusedGradients.fits(net.network):
+            return FusedGradients(net, patch)
 
     def gradients(low: np.ndarray, high: np.ndarray) -> float:
         net.zero_grad()
         made = net.valid(torch.from_numpy(low)[:, None].to(device, memory_format=torch.channels_last))
         loss = F.mse_loss(made, torch.from_numpy(high)[:, None].to(device))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.item()
 
     return gradients
