@@ -90,7 +90,7 @@ def _members(iterations: int, rate: float) -> Iterator[Recipe]:
 
 RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", 32, 5, 1, iterations=100_000, rate=2e-2),
-    *_family("fsrcnn", 56, 12, 4, iterations=100_000, rate=2e-2),
+    *_family("fsrcnn", 56, 12, 4, iterations=60_000, rate=1e-2),
     *_members(iterations=40_000, rate=8e-3),
 )}
 
