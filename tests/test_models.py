@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file as save_tensors
+from test_networks import random_net
 
 from vsr.engines import has_int8, open_engine
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.fsrcnn import FSRCNN, Net
+from vsr.models.networks import NETWORKS, Network
 from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
@@ -95,6 +97,69 @@ def test_weight_files_round_trip(tmp_path: Path) -> None:
             assert all(np.array_equal(getattr(ours, key), getattr(theirs, key)) for key in ("weight", "bias", "slope"))
 
 
+@pytest.mark.parametrize("name", ["srcnn-9-1-5", "srcnn-colour", "transition-1", "fsrcnn-bicubic", "fsrcnn-relu"])
+@pytest.mark.parametrize("border", ["replicated", "zero"])
+def test_weight_files_of_any_network_describe_themselves(name: str, border: str, tmp_path: Path) -> None:
+    net = random_net(replace(NETWORKS[name], border=border), 3)
+    weights = net.to_weights(name)
+    save_file(tmp_path / "w.safetensors", weights)
+    read = load_file(tmp_path / "w.safetensors", 3)
+    assert (read.name, read.network, read.parameters) == (name, net.network, NETWORKS[name].parameters)
+    luma = torch.rand(1, net.network.channels, 9, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        made = net(luma)
+        assert torch.equal(Net.from_weights(read)(luma), made) and made.std() > 1e-4
+    with safe_open(tmp_path / "w.safetensors", "np") as file:
+        assert Network.parse(file.metadata()["architecture"]) == net.network
+        slopes = [key for key in file.keys() if key.endswith("slope")]  # noqa: SIM118
+        assert len(slopes) == str(net.network).count("PReLU")
+
+
+def test_files_from_before_there_were_other_networks_are_read(tmp_path: Path) -> None:
+    weights = random_weights(8, 4, 2, 3)
+    save_file(tmp_path / "new.safetensors", weights)
+    with safe_open(tmp_path / "new.safetensors", "np") as file:
+        meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_tensors(tensors, tmp_path / "old.safetensors", meta | {"architecture": "fsrcnn", "d": "8", "s": "4", "m": "2"})
+    read = load_file(tmp_path / "old.safetensors")
+    assert read.network == weights.network and np.array_equal(read.expand.weight, weights.expand.weight)
+
+
+def test_weights_become_a_model_when_their_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference runs it on luma; the other engines say in a line that they do not."""
+    assert "srcnn-9-1-5" not in catalogue() or (assets_dir() / "weights" / "srcnn-9-1-5_x3.safetensors").is_file()
+    (tmp_path / "weights").mkdir()
+    net = random_net(NETWORKS["srcnn-9-1-5"], 3)
+    save_file(tmp_path / "weights" / "srcnn-9-1-5_x3.safetensors", net.to_weights("srcnn-9-1-5"))
+    monkeypatch.setattr("vsr.models.catalogue.assets_dir", lambda: tmp_path)
+    entry = catalogue()["srcnn-9-1-5"]
+    assert (entry.scales, entry.parameters, entry.network) == ((3,), 8032, NETWORKS["srcnn-9-1-5"])
+    luma = np.random.default_rng(0).integers(0, 256, (13, 11), dtype=np.uint8)
+    with open_engine("srcnn-9-1-5", 3) as engine, torch.inference_mode():
+        assert (engine.name, engine.precision) == ("reference", "fp32")
+        made = net(torch.from_numpy(luma / np.float32(255))[None, None])[0, 0].numpy() * 255
+        assert np.abs(engine.upscale(luma) - np.clip(made, 0, 255)).max() < 0.51
+    for refused in ({"engine": "cpu"}, {"engine": "cuda"}, {"precision": "int8"}, {"precision": "bf16"}):
+        with pytest.raises(UsageError) as error:
+            open_engine("srcnn-9-1-5", 3, **refused)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="3 channels"):
+        open_engine(Net(NETWORKS["srcnn-colour"], 2).to_weights("colour"), 2)
+
+
+@pytest.mark.parametrize("border", ["replicated", "zero", "normalised"])
+def test_the_references_strips_are_not_to_be_seen(border: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    luma = np.random.default_rng(0).integers(0, 256, (40, 20), dtype=np.uint8)
+    for name in ("fsrcnn-s", "srcnn-9-1-5"):
+        net = random_net(replace(NETWORKS[name], border=border), 2)
+        engine = open_engine(net.to_weights(name), 2, engine="reference", bits=16)
+        deep = luma.astype(np.uint16) << 8
+        whole = engine.upscale(deep).astype(int)
+        monkeypatch.setattr("vsr.engines.reference.STRIP", 20 * 7 * 4)
+        assert np.abs(engine.upscale(deep) - whole).max() <= 1 and whole.std() > 500
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_quantized_weights_round_trip_to_the_same_integers(scale: int, tmp_path: Path) -> None:
     weights = random_weights(8, 4, 1, scale, quantized=True)
@@ -156,8 +221,8 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spoil", [
     {"scale": 5}, {"padding": 50}, {"bias": float("nan")}, {"deconvolution": np.zeros((8, 5, 5), np.float32)},
     {"deconvolution": np.full((8, 9, 9), np.inf, np.float32)}, {"deconvolution": np.zeros((8, 9, 9))},
-    {"shrink": random_weights(6, 4, 0, 2).shrink}, {"mapping": random_weights(8, 3, 1, 2).mapping},
-    {"feature": random_weights(9, 4, 0, 2).feature},
+    {"layers": random_weights(8, 3, 1, 2).layers}, {"layers": random_weights(8, 4, 2, 2).layers},
+    {"network": NETWORKS["fsrcnn"]}, {"network": NETWORKS["srcnn-9-1-5"]}, {"deconvolution": None},
     {"quantization": random_weights(9, 4, 0, 2, quantized=True).quantization},
     {"quantization": random_weights(8, 4, 0, 2, seed=1, quantized=True).quantization}])
 def test_arrays_that_do_not_fit_are_refused(spoil: dict[str, object]) -> None:
@@ -179,7 +244,8 @@ def test_malformed_metadata_is_a_usage_error(tmp_path: Path) -> None:
     save_file(tmp_path / "good.safetensors", random_weights(8, 4, 1, 2))
     with safe_open(tmp_path / "good.safetensors", "np") as file:
         meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    for change in ({"scale": "zwei"}, {"padding": "50"}, {"m": "-1"}):
+    other = str(random_weights(8, 4, 2, 2).network)
+    for change in ({"scale": "zwei"}, {"padding": "50"}, {"architecture": other}, {"architecture": "srcnn"}):
         save_tensors(tensors, tmp_path / "bad.safetensors", meta | change)
         with pytest.raises(UsageError, match="bad"):
             load_file(tmp_path / "bad.safetensors")

@@ -24,16 +24,20 @@ PARAMETERS = {  # [P16, section 4.3], [F16, tables 1 and 2, section 4.3]
 
 
 def random_net(network: Network, scale: int) -> Net:
-    """With weights that make the maps about as large as the picture, and biases and slopes that differ."""
+    """With weights that make of noise a picture about as bright and as rich in contrast, and slopes that differ."""
     torch.manual_seed(0)
     net = Net(network, scale).eval()
     with torch.no_grad():
-        for name, parameter in net.named_parameters():
+        for parameter in net.parameters():
             if parameter.ndim == 4:
-                taps = parameter[0].numel() / (scale**2 if name.startswith("deconvolution") else 1)
-                parameter.normal_(std=(1 / taps) ** 0.5)
+                parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
             else:
                 parameter.uniform_(-0.1, 0.3)
+        if network.growth != "bicubic last":  # whose last layer does not make the picture
+            last = net.deconvolution or net.layers()[-1][0]
+            made = net(picture(network, 20, 20))
+            last.weight.mul_(0.2 / made.std())
+            last.bias.sub_(net(picture(network, 20, 20)).mean() - 0.5)
     return net
 
 
@@ -123,6 +127,8 @@ def test_srcnn_is_bicubic_and_then_its_convolutions() -> None:
 def test_borders_differ_at_the_border_alone(name: str, scale: int) -> None:
     nets = {border: random_net(replace(NETWORKS[name], border=border), scale)
             for border in ("replicated", "zero", "normalised")}
+    for net in nets.values():
+        net.load_state_dict(nets["replicated"].state_dict())
     luma = picture(NETWORKS[name], 30, 28)
     with torch.inference_mode():
         made = {border: net(luma) for border, net in nets.items()}

@@ -357,7 +357,8 @@ def run_models(args: argparse.Namespace) -> int:
     entries = catalogue().values()
     if args.json:
         models = [{"name": entry.name, "summary": entry.summary, "scales": list(entry.scales),
-                   "parameters": entry.parameters, "card": {str(n): entry.card(n) for n in entry.files} or None,
+                   "network": entry.network and str(entry.network), "parameters": entry.parameters,
+                   "card": {str(n): entry.card(n) for n in entry.files} or None,
                    "int8": {str(n): entry.card(n, "int8") for n in entry.int8_files} or None}
                   for entry in entries]
         print(json.dumps({"v": 1, "models": models}))

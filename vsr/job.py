@@ -112,11 +112,13 @@ def check_job(job: Job) -> bool:
 
 def _check_model(job: Job, scale: int) -> None:
     if job.weights is None:
-        find(job.model, scale, job.precision)
+        network = find(job.model, scale, job.precision).network
     else:
         weights = load_file(job.weights, scale)
         if job.precision == "int8":
             weights.int8_pixel_shuffle()  # raises where there is none
+        network = weights.network
+    engine_choice(job.engine, job.precision, network=network)
 
 
 def _makes_picture(job: Job) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from vsr.engines.contract import Engine
 from vsr.errors import EngineError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, catalogue, find, load
+from vsr.models.catalogue import Weights, catalogue, find, load
+from vsr.models.networks import Network
 
 __all__ = ["ENGINES", "ON_PROCESSORS", "Engine", "EngineChoice", "engine_choice", "has_int8", "open_engine"]
 
@@ -31,7 +32,7 @@ class EngineChoice:
     why: str
 
 
-def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: int = 8, full_range: bool = False,
+def open_engine(model: str | Weights = "fsrcnn-s", scale: int = 2, bits: int = 8, full_range: bool = False,
                 precision: str = "auto", engine: str = "auto", threads: int | None = None) -> Engine:
     """An engine that enlarges luma planes ``scale`` (2, 3 or 4) times.
 
@@ -40,7 +41,8 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     processors. Raises UsageError for what VSR does not know, EngineError where the engine cannot run here. A GPU that
     was not asked for and then fails gives way to the processors, which the engine's ``warnings`` say.
     """
-    choice = engine_choice(engine, precision, int8=has_int8(model, scale), bits=bits)
+    network = find(model, scale).network if isinstance(model, str) else model.network
+    choice = engine_choice(engine, precision, int8=has_int8(model, scale), bits=bits, network=network)
     weights = None
     if model == "bicubic":
         find(model, scale, precision)  # raises for those that it has not
@@ -73,7 +75,7 @@ def open_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, bits: i
     return ReferenceEngine(weights, bits, full_range, choice.precision, threads)
 
 
-def has_int8(model: str | FsrcnnWeights, scale: int) -> bool:
+def has_int8(model: str | Weights, scale: int) -> bool:
     """Whether there are weights of ``model`` for precision int8."""
     if isinstance(model, str):
         entry = catalogue().get(model)
@@ -82,14 +84,23 @@ def has_int8(model: str | FsrcnnWeights, scale: int) -> bool:
 
 
 def engine_choice(engine: str = "auto", precision: str = "auto", among: Sequence[str] = tuple(ENGINES),
-                  int8: bool = True, bits: int = 8) -> EngineChoice:
+                  int8: bool = True, bits: int = 8, network: Network | None = None) -> EngineChoice:
     """What a request for an engine and a precision comes down to: 'auto' is the first ``among`` the ENGINES that runs
-    here in that precision; ``int8`` says whether there are weights for that, ``bits`` what the codes have.
+    here in that precision; ``int8`` says whether there are weights for that, ``bits`` what the codes have. All engines
+    compute FSRCNN(d, s, m); any other ``network`` is for the reference alone.
 
-    Raises UsageError for an engine or precision that there is not, EngineError where the engine cannot run here.
+    Raises UsageError for an engine or precision that there is not, or not for the network, EngineError where the engine
+    cannot run here.
     """
     if engine not in ("auto", *among):
         raise UsageError(f"unknown engine '{engine}'; there are: auto, {', '.join(among)}")
+    if network and not network.sizes:
+        if network.channels != 1:
+            raise UsageError(f"engines enlarge luma, and the network '{network}' takes {network.channels} channels")
+        if engine not in ("auto", "reference"):
+            raise UsageError(f"the {engine} engine computes FSRCNN(d,s,m), and this network is '{network}'; "
+                             "use --engine reference")
+        engine = "reference"
     names = among if engine == "auto" else (engine,)
     offered = dict.fromkeys(itertools.chain.from_iterable(ENGINES[name] for name in names))
     if precision not in ("auto", *offered):

@@ -1,7 +1,8 @@
 """The shipped weights: what there is, and loading them without torch.
 
-A weight file is a safetensors file that describes itself: its metadata holds architecture, sizes, scale and padding;
-beside it lies a card (JSON) that the training command wrote: recipe, data, iterations, scores.
+A weight file is a safetensors file that describes itself: its metadata holds the architecture, as
+`vsr.models.networks` writes it, scale and padding; beside it lies a card (JSON) that the training command wrote:
+recipe, data, iterations, scores.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UsageError
-from vsr.models.networks import DECONVOLUTION, PADDING, SCALES
+from vsr.models.networks import DECONVOLUTION, PADDING, SCALES, Convolution, Network, fsrcnn
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution with PReLU. ``weight`` (out, in, k, k), ``bias`` (out,), ``slope`` (out,); float32."""
+    """A convolution and what follows it: x -> max(x, 0) + slope·min(x, 0) with ``slope`` 0 for ReLU, 1 for nothing.
+
+    ``weight`` (out, into, k, k), ``bias`` (out,), ``slope`` (out,); float32."""
 
     weight: np.ndarray
     bias: np.ndarray
     slope: np.ndarray
 
-    def check(self, what: str, out: int, into: int, side: int) -> None:
+    def check(self, what: str, shape: Convolution) -> None:
         """Raise ValueError unless the arrays are those of a convolution of that shape."""
-        check_array(f"{what}.weight", self.weight, (out, into, side, side))
-        check_array(f"{what}.bias", self.bias, (out,))
-        check_array(f"{what}.slope", self.slope, (out,))
+        check_array(f"{what}.weight", self.weight, (shape.out, shape.into, shape.side, shape.side))
+        check_array(f"{what}.bias", self.bias, (shape.out,))
+        check_array(f"{what}.slope", self.slope, (shape.out,))
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Quantization:
     """The output layer in 8-bit integers: what precision int8 needs beside the weights, which were trained for it.
 
     Expanded map c becomes q = clip(rint(x / step[c]) + zero[c], 0, 255); ``step`` (d,) float32, ``zero`` (d,) uint8.
-    Output phase p (a channel of `FsrcnnWeights.pixel_shuffle`) is weight_step[p] · Σ k·(q - zero) + bias with the
+    Output phase p (a channel of `Weights.pixel_shuffle`) is weight_step[p] · Σ k·(q - zero) + bias with the
     integers k = weight · step[c] / weight_step[p] from -127 to 127; ``weight_step`` (n²,) float32. The sum is exact in
     32 bits.
     Raises ValueError for arrays that are not so, and for steps that are not above zero.
@@ -72,43 +75,50 @@ class Quantization:
 
 
 @dataclass(frozen=True)
-class FsrcnnWeights:
-    """FSRCNN(d, s, m) for one scale [F16, section 3]: everything an engine needs, as float32 arrays.
+class Weights:
+    """A network for one scale: everything an engine needs, as float32 arrays.
 
     The network reads luma codes divided by 255 (16 to 235 of 255) and writes the same.
-    ``mapping`` holds the m 3x3 layers. ``deconvolution`` is (d, 9, 9), with stride ``scale``; output pixel ``n·y + a``
-    takes tap ``k`` from input pixel ``i`` where ``n·i + k - padding == n·y + a``.
+    ``layers`` are its convolutions. ``deconvolution`` is (d, 9, 9), with stride ``scale``; output pixel ``n·y + a``
+    takes tap ``k`` from input pixel ``i`` where ``n·i + k - padding == n·y + a``; networks without one have None, and
+    no use for ``padding`` and ``bias``.
     ``quantization`` is there in weights for precision int8; their deconvolution is its integers times its steps.
     Raises ValueError for arrays that do not fit together, and for numbers that are not finite.
     """
 
     name: str
+    network: Network
     scale: int
     padding: int
-    feature: Layer
-    shrink: Layer
-    mapping: tuple[Layer, ...]
-    expand: Layer
-    deconvolution: np.ndarray
+    layers: tuple[Layer, ...]
+    deconvolution: np.ndarray | None
     bias: float
     quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES or not 0 <= self.padding < DECONVOLUTION:
-            raise ValueError(f"scale {self.scale} with padding {self.padding} is no FSRCNN")
-        self.feature.check("feature", self.d, 1, 5)
-        self.shrink.check("shrink", self.s, self.d, 1)
-        for i, layer in enumerate(self.mapping):
-            layer.check(f"mapping.{i}", self.s, self.s, 3)
-        self.expand.check("expand", self.d, self.s, 1)
-        check_array("deconvolution.weight", self.deconvolution, (self.d, DECONVOLUTION, DECONVOLUTION))
-        check_array("deconvolution.bias", np.array(self.bias, np.float32), ())
+            raise ValueError(f"scale {self.scale} with padding {self.padding} is no network's")
+        for what, layer, shape in zip(layer_names(self.network), self.layers, self.network.layers, strict=True):
+            layer.check(what, shape)
+        if (self.deconvolution is None) != (self.network.growth != "deconvolution"):
+            raise ValueError(f"a deconvolution, or none, for '{self.network}'")
+        if self.deconvolution is not None:
+            d = self.network.layers[-1].out
+            check_array("deconvolution.weight", self.deconvolution, (d, DECONVOLUTION, DECONVOLUTION))
+            check_array("deconvolution.bias", np.array(self.bias, np.float32), ())
         if self.quantization:
             check_array("quantization.step", self.quantization.step, (self.d,))
             check_array("quantization.weight_step", self.quantization.weight_step, (self.scale**2,))
-            integers = self.deconvolution / self.unit(self.quantization)
+            integers = self.kernel / self.unit(self.quantization)
             if np.abs(integers).max() > 127.01 or np.abs(integers - np.rint(integers)).max() > 0.01:
                 raise ValueError("deconvolution.weight is not of the integers that its quantization has")
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, without biases and slopes, as [F16] counts."""
+        return self.network.parameters
+
+    # Of FSRCNN(d, s, m), by the names that its parts have in [F16, section 3.1].
 
     @property
     def d(self) -> int:
@@ -123,10 +133,26 @@ class FsrcnnWeights:
         return len(self.mapping)
 
     @property
-    def parameters(self) -> int:
-        """Number of weights, without biases and slopes, as [F16] counts."""
-        layers = (self.feature, self.shrink, *self.mapping, self.expand)
-        return sum(layer.weight.size for layer in layers) + self.deconvolution.size
+    def feature(self) -> Layer:
+        return self.layers[0]
+
+    @property
+    def shrink(self) -> Layer:
+        return self.layers[1]
+
+    @property
+    def mapping(self) -> tuple[Layer, ...]:
+        return self.layers[2:-1]
+
+    @property
+    def expand(self) -> Layer:
+        return self.layers[-1]
+
+    @property
+    def kernel(self) -> np.ndarray:
+        """The deconvolution of a network that has one."""
+        assert self.deconvolution is not None, self.network
+        return self.deconvolution
 
     def pixel_shuffle(self) -> tuple[np.ndarray, int]:
         """The deconvolution as an exactly equal convolution followed by a pixel shuffle.
@@ -135,24 +161,24 @@ class FsrcnnWeights:
         (n·y + a, n·x + b) from input pixels y + first … y + first + k - 1 (and x likewise); taps outside the 9x9
         kernel are zero.
         """
-        n, p = self.scale, self.padding
+        n, p, kernel = self.scale, self.padding, self.kernel
         offsets = [t for t in range(-DECONVOLUTION, DECONVOLUTION + 1)
                    if any(0 <= a + p - n * t < DECONVOLUTION for a in range(n))]
         first, k = offsets[0], len(offsets)
-        weight = np.zeros((n, n, self.d, k, k), np.float32)
+        weight = np.zeros((n, n, len(kernel), k, k), np.float32)
         for a in range(n):
             for b in range(n):
                 for ty in offsets:
                     for tx in offsets:
                         ky, kx = a + p - n * ty, b + p - n * tx
                         if 0 <= ky < DECONVOLUTION and 0 <= kx < DECONVOLUTION:
-                            weight[a, b, :, ty - first, tx - first] = self.deconvolution[:, ky, kx]
-        return weight.reshape(n * n, self.d, k, k), first
+                            weight[a, b, :, ty - first, tx - first] = kernel[:, ky, kx]
+        return weight.reshape(n * n, len(kernel), k, k), first
 
-    def quantized(self, quantization: Quantization) -> FsrcnnWeights:
+    def quantized(self, quantization: Quantization) -> Weights:
         """These weights for precision int8: the deconvolution rounded to what its integers stand for."""
         unit = self.unit(quantization)
-        rounded = np.clip(np.rint(self.deconvolution / unit), -127, 127) * unit
+        rounded = np.clip(np.rint(self.kernel / unit), -127, 127) * unit
         return replace(self, deconvolution=rounded.astype(np.float32), quantization=quantization)
 
     def int8_pixel_shuffle(self) -> tuple[np.ndarray, int]:
@@ -163,7 +189,7 @@ class FsrcnnWeights:
         if self.quantization is None:
             raise UsageError(f"the weights of '{self.name}' have no 8-bit integers; use precision fp32, or weights of "
                              "a recipe for int8 (see 'vsr train list')")
-        integers = np.rint(self.deconvolution / self.unit(self.quantization)).astype(np.float32)
+        integers = np.rint(self.kernel / self.unit(self.quantization)).astype(np.float32)
         weight, first = replace(self, deconvolution=integers, quantization=None).pixel_shuffle()
         return weight.astype(np.int8), first
 
@@ -174,15 +200,19 @@ class FsrcnnWeights:
         return steps / quantization.step[:, None, None].astype(np.float64)
 
 
+FsrcnnWeights = Weights  # what the engines call them
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One model of the catalogue: its weight files by scale (none for ``bicubic``), and those for precision int8."""
+    """One model of the catalogue: its weight files by scale, and those for precision int8. ``bicubic`` has none, and no
+    network."""
 
     name: str
     summary: str
     files: dict[int, Path]
     int8_files: dict[int, Path]
-    parameters: int
+    network: Network | None
 
     def card(self, scale: int, precision: str = "fp32") -> dict[str, Any] | None:
         """The card beside the weights of ``scale`` for ``precision``, or None where the model has no such weights."""
@@ -194,6 +224,10 @@ class Entry:
         return self.int8_files if precision == "int8" else self.files
 
     @property
+    def parameters(self) -> int:
+        return self.network.parameters if self.network else 0
+
+    @property
     def scales(self) -> tuple[int, ...]:
         return tuple(sorted(self.files)) if self.files else SCALES
 
@@ -201,6 +235,8 @@ class Entry:
 SUMMARIES = {
     "fsrcnn-s": "FSRCNN-s (32,5,1): 3,937 weights, real time on a plain CPU",
     "fsrcnn": "FSRCNN (56,12,4): 12,464 weights, three times the work, a little sharper",
+    "srcnn-9-1-5": "SRCNN (9-1-5): 8,032 weights on the enlarged picture, to compare with; no real time",
+    "srcnn-ex": "SRCNN-Ex (9-5-5): 57,184 weights on the enlarged picture, to compare with; slow",
 }
 
 
@@ -229,9 +265,9 @@ def catalogue() -> dict[str, Entry]:
 
     for name, summary in SUMMARIES.items():
         if plain := files(name, ""):
-            parameters = load_file(next(iter(plain.values()))).parameters
-            entries[name] = Entry(name, summary, plain, files(name, "_int8"), parameters)
-    entries["bicubic"] = Entry("bicubic", "Bicubic interpolation, a = -0.5: the baseline", {}, {}, 0)
+            network = load_file(next(iter(plain.values()))).network
+            entries[name] = Entry(name, summary, plain, files(name, "_int8"), network)
+    entries["bicubic"] = Entry("bicubic", "Bicubic interpolation, a = -0.5: the baseline", {}, {}, None)
     return entries
 
 
@@ -249,7 +285,7 @@ def find(name: str, scale: int, precision: str = "fp32") -> Entry:
     return entries[name]
 
 
-def load(name: str, scale: int, precision: str = "fp32") -> FsrcnnWeights:
+def load(name: str, scale: int, precision: str = "fp32") -> Weights:
     """The shipped weights of a model at a scale for a precision: int8 has its own, all others share theirs.
 
     Raises UsageError where there are none.
@@ -260,7 +296,14 @@ def load(name: str, scale: int, precision: str = "fp32") -> FsrcnnWeights:
     return load_file(entry.files_for(precision)[scale])
 
 
-def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
+def layer_names(network: Network) -> tuple[str, ...]:
+    """What a weight file calls the convolutions."""
+    if network.sizes is None:
+        return tuple(f"layers.{i}" for i in range(len(network.layers)))
+    return "feature", "shrink", *(f"mapping.{i}" for i in range(network.sizes[2])), "expand"
+
+
+def load_file(path: Path | str, scale: int | None = None) -> Weights:
     """Weights from a safetensors file of ours. Raises UsageError where it is not one, or is not for ``scale``."""
     from safetensors import SafetensorError, safe_open
 
@@ -274,21 +317,20 @@ def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot read weights '{path}': {error}") from None
     try:
-        if meta["architecture"] != "fsrcnn":
-            raise UsageError(f"weights '{path}' are of architecture '{meta['architecture']}', not 'fsrcnn'")
-
-        def layer(key: str) -> Layer:
-            return Layer(tensors[f"{key}.weight"], tensors[f"{key}.bias"], tensors[f"{key}.slope"])
-
-        weights = FsrcnnWeights(
-            name=meta["name"], scale=int(meta["scale"]), padding=int(meta["padding"]),
-            feature=layer("feature"), shrink=layer("shrink"),
-            mapping=tuple(layer(f"mapping.{i}") for i in range(int(meta["m"]))), expand=layer("expand"),
-            deconvolution=tensors["deconvolution.weight"][:, 0], bias=float(tensors["deconvolution.bias"][0]),
-            quantization=Quantization(*(tensors[f"quantization.{key}"] for key in ("step", "zero", "weight_step")))
+        # Files from before there were other networks than FSRCNN hold its three numbers.
+        network = (fsrcnn(*(int(meta[key]) for key in "dsm")) if meta["architecture"] == "fsrcnn" else
+                   Network.parse(meta["architecture"]))
+        layers = tuple(
+            Layer(tensors[f"{name}.weight"], bias := tensors[f"{name}.bias"], tensors[f"{name}.slope"]
+                  if shape.activation == "PReLU" else np.full_like(bias, not shape.activation))
+            for name, shape in zip(layer_names(network), network.layers, strict=True))
+        made = network.growth == "deconvolution"
+        weights = Weights(
+            meta["name"], network, int(meta["scale"]), int(meta["padding"]), layers,
+            tensors["deconvolution.weight"][:, 0] if made else None,
+            float(tensors["deconvolution.bias"][0]) if made else 0.0,
+            Quantization(*(tensors[f"quantization.{key}"] for key in ("step", "zero", "weight_step")))
             if "quantization.step" in tensors else None)
-        if [weights.d, weights.s, weights.m] != [int(meta[key]) for key in ("d", "s", "m")]:
-            raise ValueError(f"FSRCNN({weights.d},{weights.s},{weights.m}) is not what its metadata says")
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only weights written by 'vsr train' can be read") from None
     except (ValueError, IndexError) as error:
@@ -298,20 +340,21 @@ def load_file(path: Path | str, scale: int | None = None) -> FsrcnnWeights:
     return weights
 
 
-def save_file(path: Path | str, weights: FsrcnnWeights) -> None:
+def save_file(path: Path | str, weights: Weights) -> None:
     """Write weights so that `load_file` reads them back; the parent folder must exist."""
     from safetensors.numpy import save
 
-    tensors = {"deconvolution.weight": weights.deconvolution[:, None],
-               "deconvolution.bias": np.array([weights.bias], np.float32)}
-    layers = {"feature": weights.feature, "shrink": weights.shrink, "expand": weights.expand,
-              **{f"mapping.{i}": layer for i, layer in enumerate(weights.mapping)}}
-    for key, layer in layers.items():
-        tensors |= {f"{key}.weight": layer.weight, f"{key}.bias": layer.bias, f"{key}.slope": layer.slope}
+    tensors: dict[str, np.ndarray] = {}
+    for name, layer, shape in zip(layer_names(weights.network), weights.layers, weights.network.layers, strict=True):
+        tensors |= {f"{name}.weight": layer.weight, f"{name}.bias": layer.bias}
+        if shape.activation == "PReLU":
+            tensors[f"{name}.slope"] = layer.slope
+    if weights.deconvolution is not None:
+        tensors |= {"deconvolution.weight": weights.deconvolution[:, None],
+                    "deconvolution.bias": np.array([weights.bias], np.float32)}
     if weights.quantization:
         tensors |= {f"quantization.{key}": value for key, value in vars(weights.quantization).items()}
-    meta = {"architecture": "fsrcnn", "name": weights.name, "scale": weights.scale, "padding": weights.padding,
-            "d": weights.d, "s": weights.s, "m": weights.m}
+    meta = {"architecture": weights.network, "name": weights.name, "scale": weights.scale, "padding": weights.padding}
     content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()},
                    {key: str(value) for key, value in meta.items()})
     write_whole(Path(path), content)
@@ -324,7 +367,7 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0, quantized: bool = False) -> FsrcnnWeights:
+def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0, quantized: bool = False) -> Weights:
     """Untrained weights of plausible size (He-like), for tests and benchmarks.
 
     With ``quantized`` they have a quantisation that fits what noise makes of them.
@@ -337,13 +380,14 @@ def random_weights(d: int, s: int, m: int, scale: int, seed: int = 0, quantized:
         return Layer(*(draw.astype(np.float32) for draw in draws))
 
     deconvolution = rng.standard_normal((d, DECONVOLUTION, DECONVOLUTION)) * 0.7 * scale / np.sqrt(d * DECONVOLUTION**2)
-    weights = FsrcnnWeights(f"random-{d}-{s}-{m}", scale, PADDING[scale], layer(d, 1, 5), layer(s, d, 1),
-                            tuple(layer(s, s, 3) for _ in range(m)), layer(d, s, 1),
-                            deconvolution.astype(np.float32), 0.4)
+    network = fsrcnn(d, s, m)
+    layers = tuple(layer(shape.out, shape.into, shape.side) for shape in network.layers)
+    weights = Weights(f"random-{d}-{s}-{m}", network, scale, PADDING[scale], layers, deconvolution.astype(np.float32),
+                      0.4)
     if not quantized:
         return weights
     maps = rng.uniform(0, 1, (1, 40, 40))
-    for each in (weights.feature, weights.shrink, *weights.mapping, weights.expand):
+    for each in weights.layers:
         windows = np.lib.stride_tricks.sliding_window_view(maps, each.weight.shape[2:], (1, 2))
         maps = np.tensordot(each.weight, windows, ((1, 2, 3), (0, 3, 4))) + each.bias[:, None, None]
         maps = np.where(maps > 0, maps, maps * each.slope[:, None, None])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vsr.models.catalogue import FsrcnnWeights, Layer, Quantization
+from vsr.models.catalogue import Layer, Quantization, Weights
 from vsr.models.networks import BICUBIC_REACH, DECONVOLUTION, PADDING, Network, bicubic_shuffle, fsrcnn, reach
 
 
@@ -164,6 +164,39 @@ class Net(nn.Module):
         return F.conv_transpose2d(maps, self.deconvolution.weight, self.deconvolution.bias, self.scale, self.padding,
                                   beyond)
 
+    def to_weights(self, name: str) -> Weights:
+        """This network's weights as plain arrays, without its quantizer's."""
+        def array(tensor: torch.Tensor) -> np.ndarray:
+            return tensor.detach().cpu().numpy().astype(np.float32)
+
+        layers = []
+        for convolution, activation in self.layers():
+            bias = array(bias_of(convolution))
+            slope = (array(activation.weight) if isinstance(activation, nn.PReLU) else
+                     np.full_like(bias, activation is None))
+            layers.append(Layer(array(convolution.weight), bias, slope))
+        last = self.deconvolution
+        kernel, bias_ = (None, 0.0) if last is None else (array(last.weight[:, 0]), bias_of(last).item())
+        return Weights(name, self.network, self.scale, self.padding, tuple(layers), kernel, bias_)
+
+    @classmethod
+    def from_weights(cls, weights: Weights) -> Self:
+        """The network that plain arrays describe."""
+        net = cls.__new__(cls)
+        Net.__init__(net, weights.network, weights.scale, weights.padding)
+        with torch.no_grad():
+            for (convolution, activation), layer in zip(net.layers(), weights.layers, strict=True):
+                convolution.weight.copy_(torch.from_numpy(layer.weight))
+                bias_of(convolution).copy_(torch.from_numpy(layer.bias))
+                if isinstance(activation, nn.PReLU):
+                    activation.weight.copy_(torch.from_numpy(layer.slope))
+            if net.deconvolution is not None:
+                net.deconvolution.weight.copy_(torch.from_numpy(weights.kernel[:, None]))
+                bias_of(net.deconvolution).fill_(weights.bias)
+        if weights.quantization:
+            net.quantizer = Quantizer(weights.quantization)
+        return net
+
 
 class FSRCNN(Net):
     """FSRCNN(d, s, m) [F16, section 3.1]."""
@@ -175,30 +208,3 @@ class FSRCNN(Net):
 
     def layers(self) -> list[tuple[nn.Conv2d, nn.PReLU]]:
         return cast(list[tuple[nn.Conv2d, nn.PReLU]], super().layers())
-
-    def to_weights(self, name: str) -> FsrcnnWeights:
-        """This network's weights as plain arrays, without its quantizer's."""
-        def array(tensor: torch.Tensor) -> np.ndarray:
-            return tensor.detach().cpu().numpy().astype(np.float32)
-
-        feature, shrink, *mapping, expand = (
-            Layer(array(convolution.weight), array(bias_of(convolution)), array(act.weight))
-            for convolution, act in self.layers())
-        return FsrcnnWeights(name, self.scale, self.padding, feature, shrink, tuple(mapping), expand,
-                             array(self.deconvolution.weight[:, 0]), bias_of(self.deconvolution).item())
-
-    @classmethod
-    def from_weights(cls, weights: FsrcnnWeights) -> FSRCNN:
-        """The network that plain arrays describe."""
-        net = cls(weights.d, weights.s, weights.m, weights.scale, weights.padding)
-        stored = weights.feature, weights.shrink, *weights.mapping, weights.expand
-        with torch.no_grad():
-            for (convolution, act), layer in zip(net.layers(), stored, strict=True):
-                convolution.weight.copy_(torch.from_numpy(layer.weight))
-                bias_of(convolution).copy_(torch.from_numpy(layer.bias))
-                act.weight.copy_(torch.from_numpy(layer.slope))
-            net.deconvolution.weight.copy_(torch.from_numpy(weights.deconvolution[:, None]))
-            bias_of(net.deconvolution).fill_(weights.bias)
-        if weights.quantization:
-            net.quantizer = Quantizer(weights.quantization)
-        return net

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vsr.models.catalogue import FsrcnnWeights, Quantization
+from vsr.models.catalogue import Quantization, Weights
 from vsr.models.fsrcnn import FSRCNN, Quantizer
 
 
@@ -21,7 +21,7 @@ def calibrate(net: FSRCNN, luma: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def quantized(net: FSRCNN, luma: torch.Tensor, name: str) -> FsrcnnWeights:
+def quantized(net: FSRCNN, luma: torch.Tensor, name: str) -> Weights:
     """The weights of a calibrated ``net`` for precision int8, their kernel rounded for pictures such as ``luma``.
 
     To the nearest integer each, the errors would add up, as neighbouring pixels and many of the maps are alike. So they
@@ -39,7 +39,7 @@ def quantized(net: FSRCNN, luma: torch.Tensor, name: str) -> FsrcnnWeights:
     step, zero = (tensor.flatten().cpu().numpy() for tensor in (net.quantizer.step, net.quantizer.zero))
     quantization = Quantization(step, zero.astype(np.uint8), Quantization.weight_steps(shuffle, step))
     unit = weights.unit(quantization)
-    kernel = weights.deconvolution / unit
+    kernel = weights.kernel / unit
     numbers = np.arange(1, 1 + kernel.size, dtype=np.float32).reshape(kernel.shape)
     for taps in replace(weights, deconvolution=numbers).pixel_shuffle()[0].reshape(len(shuffle), -1).astype(int):
         used = np.flatnonzero(taps)  # the rest of the window has no tap
