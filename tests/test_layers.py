@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "bench": {"engines", "errors", "events", "job", "media", "models", "pipeline"},
     "peers": {"bench", "models"},
     "display": {"errors", "events"},
-    "quality": {"engines", "errors", "models"},
+    "quality": {"engines", "errors", "frame", "media", "models"},
     "training": {"errors", "media", "models", "quality", "__version__"},
 }  # fmt: skip
 

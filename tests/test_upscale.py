@@ -13,7 +13,7 @@ from vsr.engines import open_engine
 from vsr.engines.bicubic import Bicubic
 from vsr.engines.resample import Grid, Resampler
 from vsr.frame import Color, Frame
-from vsr.quality.evaluate import psnr
+from vsr.quality.metrics import psnr
 from vsr.quality.protocol import load_luma
 from vsr.upscale import Upscaler, chroma_grid
 

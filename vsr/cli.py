@@ -26,11 +26,14 @@ from vsr.errors import InputError, OutputError, UsageError, VsrError
 if TYPE_CHECKING:
     from vsr.bench import EngineSpeed, FileSpeed
     from vsr.job import Job
+    from vsr.quality.evaluate import Score
+    from vsr.quality.metrics import Metrics
 
 SUFFIXES = {  # what counts in a folder; a file that is named is always tried
     ".3gp", ".avi", ".avif", ".bmp", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
     ".mpg", ".mts", ".mxf", ".ogv", ".png", ".tif", ".tiff", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
 }
+SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f"}
 OUTPUT_NAME = re.compile(r"(.+)_(?:x[234]|\d+x\d+)")  # NAME_x2, NAME_1920x1080
 
 
@@ -109,17 +112,19 @@ def parser() -> Parser:
     sub.add_argument("--file", type=file_name, metavar="FILE", help="measure a video from end to end, too")
     sub.add_argument("--json", action="store_true")
 
-    sub = command("evaluate", run_evaluate, "PSNR and SSIM on a folder of pictures, beside bicubic")
-    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="a folder of pictures")
-    which = sub.add_mutually_exclusive_group()
-    which.add_argument("--model", action="append", metavar="M", help="may be given several times")
-    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train'")
+    sub = command("evaluate", run_evaluate, "PSNR, SSIM and MS-SSIM on pictures or a video, beside bicubic")
+    sub.add_argument("--data", type=file_name, required=True, metavar="DIR|FILE",
+                     help="a folder of pictures, a picture, or a video, each frame of which is a picture")
+    sub.add_argument("--model", action="append", default=[], metavar="M", help="may be given several times")
+    sub.add_argument("--weights", action="append", default=[], type=Path, metavar="FILE",
+                     help="a weight file of 'vsr train', beside the models; may be given several times")
     sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
+    sub.add_argument("--frames", type=positive, metavar="N", help="only the first N of a video")
     sub.add_argument("--time", action="store_true", help="add seconds per picture")
     form = sub.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true")
+    form.add_argument("--json", action="store_true", help="one object a line, for each model")
     form.add_argument("--csv", action="store_true")
 
     sub = command("train", run_train, "train weights; continues where it was stopped")
@@ -458,31 +463,66 @@ def megabytes(number: float | None) -> str:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    """The models one after the other: a table, CSV, or one JSON object a line for each."""
-    from vsr.quality.evaluate import evaluate, model_upscale
+    """The models side by side, picture by picture, and the average; as JSON, one object a line for each model."""
+    from vsr.quality.evaluate import Evaluation, model_upscale, scores
+    from vsr.quality.vmaf import has_vmaf
 
     if args.precision != "auto" and not args.engine:
         raise UsageError("--precision is an engine's; name one with --engine")
-    models = [args.weights] if args.weights else args.model or ["fsrcnn-s"]
-    tested = [model_upscale(model, args.scale, args.engine, args.precision, warn=tell_warning) for model in models]
-    for number, (name, upscale) in enumerate(tested):
-        result = evaluate(args.data, name, args.scale, upscale)
-        rows = [*result.images, result.average]
-        if args.json:
-            print(json.dumps(result.to_json(args.time)), flush=True)
-        elif args.csv:
-            table = csv.DictWriter(sys.stdout, ["model", "scale", "name", *rows[0].to_json(args.time)])
-            if not number:
-                table.writeheader()
-            for row in rows:
-                table.writerow({"model": name, "scale": args.scale, "name": row.name, **row.to_json(args.time)})
-        else:
-            print(f"{name} x{args.scale}: PSNR / SSIM on Y, and bicubic's" + ("; seconds" if args.time else ""))
-            for row in rows:
-                print(f"  {row.name:24} {row.psnr:6.2f} / {row.ssim:.4f}   "
-                      f"{row.bicubic_psnr:6.2f} / {row.bicubic_ssim:.4f}"
-                      + (f"   {row.seconds:.4f}" if args.time else ""), flush=True)
+    models = dict(model_upscale(model, args.scale, args.engine, args.precision, warn=tell_warning)
+                  for model in [*args.model, *args.weights] or ["fsrcnn-s"])
+    results = [Evaluation(name, args.scale, []) for name in models]
+    shown = [metric for metric in SCORE_FORMATS if metric != "vmaf" or has_vmaf()]
+    rows = csv.DictWriter(sys.stdout, [
+        "model", "scale", "name", *shown, *(f"bicubic_{metric}" for metric in shown), "frames",
+        *(["seconds"] if args.time else [])])
+
+    def show(found: Sequence[Score]) -> None:
+        if args.csv:
+            rows.writerows({"model": result.model, "scale": args.scale, "name": score.name, **score.to_json(args.time)}
+                           for result, score in zip(results, found, strict=True))
+            sys.stdout.flush()
+        elif not args.json:
+            print(score_line(found, shown, args.time), flush=True)
+
+    with on_signals():
+        for found in scores(args.data, args.scale, models, frames=args.frames, vmaf=has_vmaf(), warn=tell_warning):
+            if not results[0].images:  # not before: where nothing can be scored nothing is printed
+                if not has_vmaf():
+                    tell("vsr: VMAF is left out: there is no ffmpeg command with libvmaf here")
+                if args.csv:
+                    rows.writeheader()
+                elif not args.json:
+                    print(score_head(list(models), args.scale, shown, args.time))
+            for result in results:
+                result.images.append(found[result.model])
+            show([found[name] for name in models])
+    show([result.average for result in results])
+    if args.json:
+        for result in results:
+            print(json.dumps(result.to_json(args.time)))
     return 0
+
+
+def score_head(models: Sequence[str], scale: int, shown: Sequence[str], timed: bool) -> str:
+    """What the columns of `score_line` are."""
+    names = [{"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}[metric] for metric in shown]
+    what = f"x{scale}: {', '.join(names)} of luma{', seconds a picture' if timed else ''}"
+    width = len(shown) * 7
+    cells = [f"{'bicubic':{width}}", *(f"{printable(name):{width + 9 * timed}}" for name in models)]
+    return f"{what}\n  {'':24}  {'   '.join(cells)}".rstrip()
+
+
+def score_line(found: Sequence[Score], shown: Sequence[str], timed: bool) -> str:
+    """One picture's or video's scores: bicubic's and each model's."""
+    def cell(metrics: Metrics) -> str:
+        values = {metric: getattr(metrics, metric) for metric in shown}
+        return "".join("      –" if value is None else f"{value:7{SCORE_FORMATS[metric]}}"
+                       for metric, value in values.items())
+
+    name = printable(found[0].name) + (f" ({found[0].frames} frames)" if found[0].frames else "")
+    cells = [cell(found[0].bicubic), *(cell(each) + (f" {each.seconds:8.4f}" if timed else "") for each in found)]
+    return f"  {name:24}  {'   '.join(cells)}"
 
 
 def run_train(args: argparse.Namespace) -> int:

@@ -1,47 +1,67 @@
-"""PSNR and SSIM of a model on a folder of pictures, beside bicubic, by the papers' test protocol."""
+"""The scores of models on pictures or a video, beside bicubic's, by the papers' test protocol."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
+import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vsr.errors import InputError
+from vsr.frame import Frame
+from vsr.media.picture import still_format
 from vsr.models.catalogue import FsrcnnWeights, find, load, load_file
-from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
+from vsr.quality.metrics import WINDOW, Metrics, average, psnr, score, to_bytes
+from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma
+from vsr.quality.vmaf import Vmaf
 
 if TYPE_CHECKING:
     from vsr.engines.contract import Engine
 
+__all__ = ["Evaluation", "Score", "evaluate", "model_upscale", "network", "psnr", "scores", "through_engine",
+           "to_bytes"]
+
+_BASELINE = ""  # bicubic, among models that have names
 Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes -> (n·H, n·W) float luma codes
-Warn = Callable[[str], object]  # takes what an engine has to say to its user
+Warn = Callable[[str], object]  # takes what an engine or a video has to say to its user
 
 
-@dataclass(frozen=True)
-class Score:
-    """One picture's (or the average's) scores: PSNR in dB, infinite (null in JSON) for equal pictures; SSIM; seconds of
-    the model alone, luma in memory to memory."""
+@dataclass(frozen=True, kw_only=True)
+class Score(Metrics):
+    """A model's scores on one picture or video, or the average of many, with ``bicubic``'s beside them.
+
+    ``seconds`` are those of the model alone for one picture, luma in memory to memory; ``frames`` counts a video's
+    that were scored, None for a picture.
+    """
 
     name: str
-    psnr: float
-    ssim: float
-    bicubic_psnr: float
-    bicubic_ssim: float
+    bicubic: Metrics
     seconds: float
+    frames: int | None = None
 
     def to_json(self, timed: bool) -> dict[str, Any]:
-        four = {key: round(value, 4) if np.isfinite(value := getattr(self, key)) else None
-                for key in ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim")}
-        return four | ({"seconds": round(self.seconds, 5)} if timed else {})
+        """Rounded numbers; null for an infinite PSNR and what there is not, but no VMAF where none was measured."""
+        found: dict[str, Any] = {}
+        for prefix, metrics in (("", self), ("bicubic_", self.bicubic)):
+            for key in ("psnr", "ssim", "ms_ssim", "vmaf"):
+                value = getattr(metrics, key)
+                if key != "vmaf" or value is not None:
+                    found[prefix + key] = None if value is None or math.isinf(value) else round(value, 4)
+        if self.frames is not None:
+            found["frames"] = self.frames
+        return found | ({"seconds": round(self.seconds, 5)} if timed else {})
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one model at one scale on one folder."""
+    """The scores of one model at one scale."""
 
     model: str
     scale: int
@@ -49,54 +69,86 @@ class Evaluation:
 
     @property
     def average(self) -> Score:
-        def mean(key: str) -> float:
-            return float(np.mean([getattr(score, key) for score in self.images]))
-        return Score("average", *(mean(key) for key in ("psnr", "ssim", "bicubic_psnr", "bicubic_ssim", "seconds")))
+        return Score(name="average", **asdict(average(self.images)),
+                     bicubic=average([each.bicubic for each in self.images]),
+                     seconds=math.fsum(each.seconds for each in self.images) / len(self.images))
 
     def to_json(self, timed: bool = False) -> dict[str, Any]:
-        images = [{"name": score.name, **score.to_json(timed)} for score in self.images]
+        images = [{"name": each.name, **each.to_json(timed)} for each in self.images]
         return {"v": 1, "model": self.model, "scale": self.scale, "images": images,
                 "average": self.average.to_json(timed)}
 
 
-def psnr(picture: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal to noise ratio in dB of two uint8 pictures; infinite where they are equal."""
-    error = np.mean((picture.astype(np.float64) - truth) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+def evaluate(data: Path, model: str, scale: int, upscale: Upscale) -> Evaluation:
+    """One model on ``data``; raises as `scores`."""
+    return Evaluation(model, scale, [found[model] for found in scores(data, scale, {model: upscale})])
 
 
-def ssim(picture: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity of two uint8 pictures: 11x11 Gaussian window, sigma 1.5, K = (0.01, 0.03)."""
-    from skimage.metrics import structural_similarity
+def scores(data: Path, scale: int, models: Mapping[str, Upscale], *, frames: int | None = None, vmaf: bool = False,
+           warn: Warn | None = None) -> Iterator[dict[str, Score]]:
+    """The scores of ``models``, by name, on each picture of a folder, or on a picture or video alone.
 
-    return float(structural_similarity(picture, truth, data_range=255, gaussian_weights=True, sigma=1.5,
-                                       use_sample_covariance=False))
-
-
-def to_bytes(luma: np.ndarray) -> np.ndarray:
-    """Float luma codes clipped and rounded to uint8."""
-    return np.clip(np.round(luma), 0, 255).astype(np.uint8)
-
-
-def score_image(name: str, luma: np.ndarray, scale: int, upscale: Upscale) -> Score:
-    """Shrink, enlarge by the model and by bicubic, shave ``scale`` pixels off each side, compare."""
-    truth = crop_to_multiple(luma, scale)
-    if min(truth.shape) < 11 + 2 * scale:
-        raise InputError(f"image '{name}' is too small to score at scale {scale}")
-    low = imresize(truth, 1 / scale).astype(np.float32)
-    start = time.perf_counter()
-    high = upscale(low)
-    seconds = time.perf_counter() - start
-    inner = np.s_[scale:-scale, scale:-scale]
-    ours, theirs = to_bytes(high)[inner], to_bytes(imresize(low, scale))[inner]
-    return Score(name, psnr(ours, truth[inner]), ssim(ours, truth[inner]), psnr(theirs, truth[inner]),
-                 ssim(theirs, truth[inner]), seconds)
+    Of a video they are the average over its frames, or its first ``frames``; one at a time is in memory. With
+    ``vmaf``, which `has_vmaf` must allow, VMAF too. What a video's decoder has to say goes to ``warn``. Raises
+    InputError where there is no picture, or one that cannot be read or is too small.
+    """
+    for upscale in models.values():
+        upscale(np.full((16, 16), 128, np.float32))  # what is done only once is in no picture's time
+    in_folder = os.path.isdir(data)
+    for path in list_images(data) if in_folder else [data]:
+        still = in_folder or still_format(path) is not None
+        with contextlib.closing(_stills(path) if still else _video(path, frames, warn)) as lumas:
+            found = _score(path, lumas, scale, models, vmaf)
+        yield {name: replace(each, frames=None) for name, each in found.items()} if still else found
 
 
-def evaluate(folder: Path, model: str, scale: int, upscale: Upscale) -> Evaluation:
-    """The scores of every picture of a folder. Raises InputError where there is no picture."""
-    images = [score_image(path.name, load_luma(path), scale, upscale) for path in list_images(folder)]
-    return Evaluation(model, scale, images)
+def _stills(path: Path) -> Generator[np.ndarray]:
+    yield load_luma(path)
+
+
+def _video(path: Path, frames: int | None, warn: Warn | None) -> Generator[np.ndarray]:
+    from vsr.media.decode import Decoder
+
+    with Decoder(path) as source:
+        for frame in itertools.islice((item for item in source if isinstance(item, Frame)), frames):
+            yield frame_luma(frame)
+        damaged = [f"{path}: {source.damaged} packets or places could not be decoded"] if source.damaged else []
+        for message in [*(message for _, message in source.warnings), *damaged]:
+            if warn:
+                warn(message)
+
+
+def _score(path: Path, lumas: Iterable[np.ndarray], scale: int, models: Mapping[str, Upscale],
+           vmaf: bool) -> dict[str, Score]:
+    """Shrink each picture, enlarge it by bicubic and each model, shave ``scale`` pixels off each side, compare; the
+    averages, by model."""
+    ways: dict[str, Upscale] = {_BASELINE: lambda low: imresize(low, scale), **models}
+    found: dict[str, list[Metrics]] = {name: [] for name in ways}
+    seconds = dict.fromkeys(ways, 0.0)
+    meters: dict[str, Vmaf] = {}
+    with contextlib.ExitStack() as stack:
+        for luma in lumas:
+            truth = crop_to_multiple(luma, scale)
+            if min(truth.shape) < WINDOW + 2 * scale:
+                height, width = luma.shape
+                raise InputError(f"{path} is too small to score at scale {scale}: {width}x{height} pixels")
+            low = imresize(truth, 1 / scale).astype(np.float32)
+            inner = np.s_[scale:-scale, scale:-scale]
+            truth = truth[inner]
+            for name, upscale in ways.items():
+                start = time.perf_counter()
+                high = upscale(low)
+                seconds[name] += time.perf_counter() - start
+                picture = to_bytes(high)[inner]
+                found[name].append(score(picture, truth))
+                if vmaf and name not in meters:
+                    meters[name] = stack.enter_context(Vmaf(*truth.shape))
+                if vmaf:
+                    meters[name].add(picture, truth)
+        means = {name: replace(average(found[name]), vmaf=meters[name].score() if vmaf else None) for name in ways}
+    count = len(found[_BASELINE])
+    return {name: Score(name=path.name, **asdict(means[name]), bicubic=means[_BASELINE], seconds=seconds[name] / count,
+                        frames=count) for name in models}
 
 
 def model_upscale(model: str | Path, scale: int, engine: str | None = None, precision: str = "auto", bits: int = 16,
@@ -107,7 +159,7 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
     goes to ``warn``. Raises UsageError for an unknown model, scale or engine.
     """
     source: str | FsrcnnWeights = load_file(model, scale) if isinstance(model, Path) else model
-    name = source if isinstance(source, str) else source.name
+    name = str(model)
     if engine:
         from vsr.engines import open_engine
 

@@ -8,40 +8,55 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vsr.engines.bicubic import cubic
 from vsr.errors import InputError
+from vsr.frame import Frame
+from vsr.media.picture import read_picture
 
-IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif")
+FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
 def rgb_to_luma(rgb: np.ndarray) -> np.ndarray:
-    """Y of MATLAB's rgb2ycbcr: (H, W, 3) uint8 -> (H, W) uint8 in 16..235."""
+    """Y of MATLAB's rgb2ycbcr: (H, W, 3) of 0..255 -> (H, W) uint8 in 16..235."""
     y = rgb.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
     return np.floor(y + 0.5).astype(np.uint8)
 
 
 def load_luma(path: Path) -> np.ndarray:
-    """The luma plane (H, W) uint8 of an image file. A file with one channel is used as it is.
+    """The luma plane (H, W) uint8 of an image file. A file with one channel is used as it is; 16 bits become 8, and
+    alpha is left out.
 
-    Raises InputError where the file is not an image.
+    Raises InputError where the file is not an image, or a damaged one.
     """
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise InputError(f"cannot read image '{path}'")
-    if image.dtype != np.uint8:
-        raise InputError(f"image '{path}' has {image.dtype} pixels; the protocol is for 8 bits")
-    return image if image.ndim == 2 else rgb_to_luma(image[..., 2::-1])
+    picture = read_picture(path)
+    for code, message in picture.warnings:
+        if code == "damaged":
+            raise InputError(message)
+    pixels = picture.pixels if picture.bits == 8 else picture.pixels / 257
+    return np.round(pixels).astype(np.uint8) if pixels.ndim == 2 else rgb_to_luma(pixels[..., 2::-1])
+
+
+def frame_luma(frame: Frame) -> np.ndarray:
+    """A video frame's luma (H, W) uint8 in 16..235: deeper and full-range codes are brought there and rounded."""
+    if frame.color.range == FULL_RANGE:
+        return np.round(frame.luma * (219 / (2**frame.bits - 1)) + 16).astype(np.uint8)
+    if frame.bits == 8:
+        return frame.luma
+    return np.minimum(np.round(frame.luma / 2 ** (frame.bits - 8)), 255).astype(np.uint8)
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The image files of a folder, by name. Raises InputError where there is none."""
-    if not folder.is_dir():
-        raise InputError(f"no such folder: '{folder}'")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    """The image files of a folder, by name, without hidden ones. Raises InputError where there is none."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
+                       and not path.name.startswith(".") and path.is_file())
+    except FileNotFoundError:
+        raise InputError(f"no such folder: '{folder}'") from None
+    except OSError as error:
+        raise InputError(f"folder '{folder}' cannot be read: {error.strerror}") from error
     if not paths:
         raise InputError(f"no image in folder '{folder}'")
     return paths
