@@ -23,6 +23,7 @@ from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
 from vsr.training.train import train
+from vsr.training.transfer import solve_deconvolution
 
 RECIPE = Recipe("tiny_x2", "tiny", 2, d=8, s=4, m=1, iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
                 shrinks=(1.0,), patch=8, batch=16)
@@ -115,6 +116,21 @@ def test_training_learns_and_says_so_in_its_card(pictures: Path, tmp_path: Path)
     assert card["iterations"] == 300 and card["pictures"] == 4 + 36 and card["parameters"] == load_file(path).parameters
     assert card["scores"]["Set5"]["psnr"] > card["scores"]["Set5"]["bicubic_psnr"]
     assert "Set14" not in card["scores"]  # there is none: nothing is invented
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_no_other_deconvolution_fits_a_trunk_better(scale: int) -> None:
+    rng = np.random.default_rng(scale)
+    net = FSRCNN.from_weights(random_weights(8, 4, 1, scale, seed=1)).double()
+    low = torch.from_numpy(rng.random((20, 1, 12 + 2 * net.margin, 12 + 2 * net.margin)))
+    high = torch.from_numpy(rng.random((20, 1, 12 * scale, 12 * scale)))
+    before = F.mse_loss(net.valid(low), high).item()
+    solve_deconvolution(net, low, high)
+    after = F.mse_loss(net.valid(low), high)
+    after.backward()
+    assert after.item() < before
+    for parameter in net.deconvolution.parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() < 1e-6
 
 
 def test_only_the_deconvolution_moves_on_a_frozen_trunk(pictures: Path, tmp_path: Path) -> None:

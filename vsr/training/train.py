@@ -28,11 +28,13 @@ from vsr.training.data import Patches, split
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
+from vsr.training.transfer import solve_deconvolution
 
 CHECKPOINT_SECONDS = 60.0
 REPORT_STEPS = 2000
 WARM_UP = 100
 CALIBRATION = 1024  # patches
+SOLVING = 512  # patches
 
 
 def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: int | None = None,
@@ -52,11 +54,13 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
-    if recipe.start:
-        _go_on_from(net, out / f"{recipe.start}.safetensors")
+    complete = not recipe.start or _go_on_from(net, out / f"{recipe.start}.safetensors")
     training, held_out = split(data, recipe.sets)
     pairs, validation = material(recipe, training, held_out, data, out)
     patches = Patches(pairs, recipe.scale, recipe.patch, net.margin)
+    if not complete:
+        low, high = patches.draw(SOLVING, rng)
+        solve_deconvolution(net, torch.from_numpy(low)[:, None], torch.from_numpy(high)[:, None])
     if recipe.quantized:
         sample = torch.from_numpy(patches.draw(CALIBRATION, rng, recipe.best_of)[0])[:, None]
         calibrate(net, sample)
@@ -145,8 +149,8 @@ def _gradients(net: FSRCNN, patch: int, device: str) -> Callable[[np.ndarray, np
     return gradients
 
 
-def _go_on_from(net: FSRCNN, path: Path) -> None:
-    """Take the trunk of finished weights, and the deconvolution where it is of the same scale."""
+def _go_on_from(net: FSRCNN, path: Path) -> bool:
+    """Take the trunk of finished weights, and the deconvolution where it is of the same scale: whether it is."""
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
@@ -154,6 +158,7 @@ def _go_on_from(net: FSRCNN, path: Path) -> None:
     keep = {key: value for key, value in done.state_dict().items()
             if done.scale == net.scale or not key.startswith("deconvolution")}
     net.load_state_dict(keep, strict=False)
+    return done.scale == net.scale
 
 
 def _matrices(net: FSRCNN, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
