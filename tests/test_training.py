@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from vsr.errors import InputError, UsageError
 from vsr.models.catalogue import FsrcnnWeights, load_file, random_weights
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.fsrcnn import FSRCNN, Net
+from vsr.models.networks import Network, fsrcnn, srcnn
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
 from vsr.training.data import FOLDERS, Patches, split, twins
@@ -25,7 +26,7 @@ from vsr.training.soap import SOAP
 from vsr.training.train import train
 from vsr.training.transfer import solve_deconvolution
 
-RECIPE = Recipe("tiny_x2", "tiny", 2, d=8, s=4, m=1, iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
+RECIPE = Recipe("tiny_x2", "tiny", 2, str(fsrcnn(8, 4, 1)), iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
                 shrinks=(1.0,), patch=8, batch=16)
 
 
@@ -76,19 +77,24 @@ def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, pictures: P
     assert np.array_equal(straight.feature.weight, resumed.feature.weight)
 
 
-@pytest.mark.parametrize("quantized", [False, True])
-@pytest.mark.parametrize(("d", "s", "m", "scale", "patch"),
-                         [(32, 5, 1, 3, 8), (32, 5, 1, 2, 9), (8, 4, 0, 4, 5), (56, 12, 4, 2, 6), (7, 3, 2, 3, 4)])
-def test_the_fused_gradients_are_those_of_pytorch(d: int, s: int, m: int, scale: int, patch: int,
-                                                  quantized: bool) -> None:
+@pytest.mark.parametrize(("network", "scale", "patch", "quantized"), [
+    (fsrcnn(32, 5, 1), 3, 8, False), (fsrcnn(32, 5, 1), 2, 9, True), (fsrcnn(7, 3, 0), 4, 5, False),
+    (fsrcnn(24, 12, 2), 2, 6, False), (srcnn(9, 1, 5, widths=(20, 12)), 3, 4, False),
+    (srcnn(5, 3, 3, widths=(6, 4)), 2, 5, False)], ids=str)
+def test_the_fused_gradients_are_those_of_pytorch(network: Network, scale: int, patch: int, quantized: bool) -> None:
     pytest.importorskip("halide")
     from vsr.training.fused import FusedGradients
 
-    rng = np.random.default_rng(d + scale)
-    net = FSRCNN.from_weights(random_weights(d, s, m, scale, seed=scale)).train()
+    torch.manual_seed(scale)
+    rng = np.random.default_rng(patch)
+    net = Net(network, scale)
     with torch.no_grad():
-        net.activations[0].weight[0] = -0.1  # slopes may become negative, or zero
-        net.activations[-1].weight[0] = 0.0
+        for parameter in net.parameters():  # what begins at (nearly) zero says little
+            if parameter.abs().max() < 0.01:
+                parameter.normal_(std=0.1)
+        for activation in net.activations:
+            for slopes in activation.parameters():
+                slopes[0], slopes[-1] = -0.1, 0.0  # slopes may become negative, or zero
     side = patch + 2 * net.margin
     low = rng.random((32, side, side), np.float32)
     high = rng.random((32, scale * patch, scale * patch), np.float32)
@@ -106,6 +112,31 @@ def test_the_fused_gradients_are_those_of_pytorch(d: int, s: int, m: int, scale:
         # A map that float32 and float64 round to two integers moves a sum by a step.
         near = 1e-3 if quantized else 2e-5
         assert (gradient - parameter.grad).abs().max() <= near * parameter.grad.abs().max()
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_the_gradients_of_many_patches_are_those_of_each_sixteen(quantized: bool) -> None:
+    pytest.importorskip("halide")
+    from vsr.training.fused import FusedGradients
+
+    rng = np.random.default_rng(0)
+    net = FSRCNN.from_weights(random_weights(8, 4, 1, 2)).train()
+    side = 6 + 2 * net.margin
+    low, high = rng.random((48, side, side), np.float32), rng.random((48, 12, 12), np.float32)
+    if quantized:
+        calibrate(net, torch.from_numpy(low[:4])[:, None])
+    gradients = FusedGradients(net, 6)
+    loss = gradients(low, high)
+    whole = [cast(torch.Tensor, parameter.grad) for parameter in net.parameters()]
+    parts = []
+    for first in (0, 16, 32):
+        parts.append((gradients(low[first:first + 16], high[first:first + 16]),
+                      [cast(torch.Tensor, parameter.grad) for parameter in net.parameters()]))
+    assert loss == pytest.approx(sum(part for part, _ in parts) / 3, rel=1e-6)
+    for gradient, *three in zip(whole, *(each for _, each in parts), strict=True):
+        assert torch.allclose(gradient, sum(three) / 3, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="47 patches"):
+        gradients(low[1:], high[1:])
 
 
 def test_training_learns_and_says_so_in_its_card(pictures: Path, tmp_path: Path) -> None:

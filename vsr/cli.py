@@ -531,8 +531,7 @@ def run_train(args: argparse.Namespace) -> int:
     if args.recipe == "list":
         for recipe in RECIPES.values():
             after = f", after {recipe.start}" if recipe.start else ""
-            print(f"{recipe.name}: FSRCNN({recipe.d},{recipe.s},{recipe.m}) x{recipe.scale}, "
-                  f"{recipe.iterations} iterations{after}")
+            print(f"{recipe.name}: {recipe.network}; x{recipe.scale}, {recipe.iterations} iterations{after}")
         return 0
     recipe = find(args.recipe)
     if args.iterations:

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from vsr.models.catalogue import Quantization, Weights
-from vsr.models.fsrcnn import FSRCNN, Quantizer
+from vsr.models.fsrcnn import Net, Quantizer
 
 
 @torch.no_grad()
-def calibrate(net: FSRCNN, luma: torch.Tensor) -> None:
+def calibrate(net: Net, luma: torch.Tensor) -> None:
     """Give ``net`` a quantizer whose steps cover what it makes of ``luma`` (B, 1, H, W)."""
     maps = net.trunk(luma)
     lowest, highest, weight = maps.amin((0, 2, 3)), maps.amax((0, 2, 3)), net.shuffle_weight()
@@ -21,7 +21,7 @@ def calibrate(net: FSRCNN, luma: torch.Tensor) -> None:
 
 
 @torch.no_grad()
-def quantized(net: FSRCNN, luma: torch.Tensor, name: str) -> Weights:
+def quantized(net: Net, luma: torch.Tensor, name: str) -> Weights:
     """The weights of a calibrated ``net`` for precision int8, their kernel rounded for pictures such as ``luma``.
 
     To the nearest integer each, the errors would add up, as neighbouring pixels and many of the maps are alike. So they

@@ -10,6 +10,7 @@ from typing import Any
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES
 from vsr.models.family import BOUNDS, CLEAN, MEMBERS
+from vsr.models.networks import NETWORKS
 from vsr.training.data import SHRINKS
 
 OVERLAP = 2.0  # of the QPs that neighbouring members train on, to either side
@@ -19,7 +20,7 @@ PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 @dataclass(frozen=True)
 class Recipe:
-    """``d``, ``s``, ``m``: the network; ``sets``: training folders; ``patch``: side of a patch in input pixels.
+    """``network``: as `Network` writes it; ``sets``: training folders; ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
@@ -33,9 +34,7 @@ class Recipe:
     name: str
     model: str
     scale: int
-    d: int
-    s: int
-    m: int
+    network: str
     iterations: int
     rate: float
     sets: tuple[str, ...] = PHOTOGRAPHS
@@ -52,7 +51,7 @@ class Recipe:
     seed: int = 0
 
 
-def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) -> list[Recipe]:
+def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch; ×2 and ×4 from its trunk and the deconvolution that is solved for on it; ×2 on the 91 images
     alone: clean and sharp, where some photographs went through JPEG. From each, on the same pictures, the weights for
     precision int8.
@@ -65,7 +64,7 @@ def _family(model: str, d: int, s: int, m: int, iterations: int, rate: float) ->
     all photographs loses 0.02, and 0.17 on Set5.
     """
     def recipe(suffix: str, scale: int, iterations: int, rate: float, **other: Any) -> Recipe:
-        return Recipe(f"{model}_x{scale}{suffix}", model, scale, d, s, m, iterations, rate, **other)
+        return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
     three = recipe("", 3, iterations, rate)
     two = recipe("", 2, iterations // 2, rate * 0.5, start=three.name, sets=("t91",))
@@ -80,16 +79,16 @@ def _members(iterations: int, rate: float) -> Iterator[Recipe]:
     coarsely as those that they are chosen for, and a little more widely; from each the one for precision int8."""
     for scale in SCALES:
         for member, (low, high) in zip(MEMBERS[1:], itertools.pairwise((*BOUNDS, WORST)), strict=True):
-            float_ = Recipe(f"{member}_x{scale}", member, scale, 32, 5, 1, iterations, rate, start=f"{CLEAN}_x{scale}",
-                            quantizers=(low - OVERLAP, high + OVERLAP))
+            float_ = Recipe(f"{member}_x{scale}", member, scale, str(NETWORKS[CLEAN]), iterations, rate,
+                            start=f"{CLEAN}_x{scale}", quantizers=(low - OVERLAP, high + OVERLAP))
             yield float_
             yield replace(float_, name=f"{float_.name}_int8", iterations=iterations // 2, rate=rate * 0.4,
                           start=float_.name, quantized=True)
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", 32, 5, 1, iterations=100_000, rate=2e-2),
-    *_family("fsrcnn", 56, 12, 4, iterations=60_000, rate=1e-2),
+    *_family("fsrcnn-s", iterations=100_000, rate=2e-2),
+    *_family("fsrcnn", iterations=60_000, rate=1e-2),
     *_members(iterations=20_000, rate=8e-3),
 )}
 

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
+LARGEST = 512  # side of a factor; the other side of the matrix is left as it is
+
 
 class SOAP(torch.optim.Optimizer):
     """``matrices``: each a sequence of parameters with the same first dimension, preconditioned as one matrix.
 
     The parameters of a matrix are laid side by side (say a convolution's weight, bias and slopes: one row a channel).
     ``betas`` are Adam's; ``factor_beta`` averages the two factors; the basis is renewed every ``renew`` steps.
+    A factor larger than LARGEST is left out.
     """
 
     def __init__(self, matrices: Sequence[Sequence[torch.nn.Parameter]], lr: float,
@@ -43,24 +46,35 @@ class SOAP(torch.optim.Optimizer):
     def _start(state: dict[str, Any], gradient: torch.Tensor) -> None:
         state["step"] = 0
         state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        state["factors"] = [gradient @ gradient.T, gradient.T @ gradient]
-        state["basis"] = [torch.linalg.eigh(factor)[1].flip(1) for factor in state["factors"]]
+        state["factors"] = {axis: _outer(gradient, axis) for axis in (0, 1) if gradient.shape[axis] <= LARGEST}
+        state["basis"] = {axis: torch.linalg.eigh(factor)[1].flip(1) for axis, factor in state["factors"].items()}
 
     @staticmethod
     def _update(state: dict[str, Any], gradient: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
         beta1, beta2 = group["betas"]
+        factors, basis = state["factors"], state["basis"]
         state["step"] += 1
-        for factor, outer in zip(state["factors"], (gradient @ gradient.T, gradient.T @ gradient), strict=True):
-            factor.lerp_(outer, 1 - group["factor_beta"])
+        for axis, factor in factors.items():
+            factor.lerp_(_outer(gradient, axis), 1 - group["factor_beta"])
         state["mean"].lerp_(gradient, 1 - beta1)
-        left, right = state["basis"]
-        state["square"].lerp_((left.T @ gradient @ right).square(), 1 - beta2)
-        mean = left.T @ state["mean"] @ right / (1 - beta1 ** state["step"])
+        state["square"].lerp_(_turned(gradient, basis).square(), 1 - beta2)
+        mean = _turned(state["mean"], basis) / (1 - beta1 ** state["step"])
         square = state["square"] / (1 - beta2 ** state["step"])
-        update = left @ (mean / (square.sqrt() + 1e-8)) @ right.T
+        update = _turned(mean / (square.sqrt() + 1e-8), {axis: turn.T for axis, turn in basis.items()})
         if state["step"] % group["renew"] == 0:
-            for axis, (factor, basis) in enumerate(zip(state["factors"], state["basis"], strict=True)):
-                order = (basis.T @ factor @ basis).diagonal().argsort(descending=True)
+            for axis, factor in factors.items():
+                order = (basis[axis].T @ factor @ basis[axis]).diagonal().argsort(descending=True)
                 state["square"] = state["square"].index_select(axis, order)
-                state["basis"][axis] = torch.linalg.qr(factor @ basis[:, order])[0]
+                basis[axis] = torch.linalg.qr(factor @ basis[axis][:, order])[0]
         return update
+
+
+def _outer(gradient: torch.Tensor, axis: int) -> torch.Tensor:
+    return gradient.T @ gradient if axis else gradient @ gradient.T
+
+
+def _turned(matrix: torch.Tensor, basis: dict[int, torch.Tensor]) -> torch.Tensor:
+    """A matrix in a basis for its columns (0), its rows (1), or both."""
+    if 0 in basis:
+        matrix = basis[0].T @ matrix
+    return matrix @ basis[1] if 1 in basis else matrix

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 import vsr
 from vsr.errors import OutputError, UsageError
 from vsr.models.catalogue import load_file, save_file, write_whole
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.fsrcnn import Net
+from vsr.models.networks import Network
 from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
 from vsr.training.compressed import material
 from vsr.training.data import Patches, split
@@ -53,7 +54,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     commit = _commit()
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    net = FSRCNN(recipe.d, recipe.s, recipe.m, recipe.scale)
+    net = Net(Network.parse(recipe.network), recipe.scale)
     complete = not recipe.start or _go_on_from(net, out / f"{recipe.start}.safetensors")
     training, held_out = split(data, recipe.sets)
     pairs, validation = material(recipe, training, held_out, data, out)
@@ -124,14 +125,14 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     weights = average.cpu().to_weights(recipe.model)
     if recipe.quantized:
         weights = quantized(average, sample, recipe.model)
-        log[-1]["psnr"] = _validate(FSRCNN.from_weights(weights).eval(), validation, recipe.scale, "cpu")
+        log[-1]["psnr"] = _validate(Net.from_weights(weights).eval(), validation, recipe.scale, "cpu")
     save_file(path, weights)
     write_card(path, recipe, data, log, len(training), commit)
     say(f"{recipe.name}: wrote {path}")
     return path
 
 
-def _gradients(net: FSRCNN, patch: int, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
+def _gradients(net: Net, patch: int, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
     """What takes (low, high) patches, leaves the gradients in the parameters and returns the mean squared error."""
     if device == "cpu" and importlib.util.find_spec("halide"):
         from vsr.training.fused import FusedGradients
@@ -149,29 +150,29 @@ def _gradients(net: FSRCNN, patch: int, device: str) -> Callable[[np.ndarray, np
     return gradients
 
 
-def _go_on_from(net: FSRCNN, path: Path) -> bool:
+def _go_on_from(net: Net, path: Path) -> bool:
     """Take the trunk of finished weights, and the deconvolution where it is of the same scale: whether it is."""
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
-    done = FSRCNN.from_weights(load_file(path))
+    done = Net.from_weights(load_file(path))
     keep = {key: value for key, value in done.state_dict().items()
             if done.scale == net.scale or not key.startswith("deconvolution")}
     net.load_state_dict(keep, strict=False)
     return done.scale == net.scale
 
 
-def _matrices(net: FSRCNN, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
+def _matrices(net: Net, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
     """The parameters as SOAP's matrices: a layer's weight, bias and slopes, one row a channel."""
+    last = [[parameter] for parameter in net.deconvolution.parameters()] if net.deconvolution else []
     if freeze_trunk:
-        net.requires_grad_(False)
-        net.deconvolution.requires_grad_(True)
-    trunk = [] if freeze_trunk else [[*convolution.parameters(), act.weight] for convolution, act in net.layers()]
-    return [*trunk, *([parameter] for parameter in net.deconvolution.parameters())]
+        return last
+    return [*([*convolution.parameters(), *(activation.parameters() if activation else ())]
+              for convolution, activation in net.layers()), *last]
 
 
 @torch.inference_mode()
-def _validate(net: FSRCNN, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, device: str) -> float:
+def _validate(net: Net, pairs: list[tuple[np.ndarray, np.ndarray]], scale: int, device: str) -> float:
     """Mean PSNR in dB over (low, high) pairs, ``scale`` pixels shaved."""
     inner = np.s_[scale:-scale, scale:-scale]
     results = []
@@ -200,7 +201,7 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
         start = json.loads((path.parent / f"{recipe.start}.json").read_text("utf-8"))
         before = [start["recipe"], *start["before"]]
     card: dict[str, Any] = {
-        "model": recipe.model, "scale": recipe.scale, "network": f"FSRCNN({recipe.d},{recipe.s},{recipe.m})",
+        "model": recipe.model, "scale": recipe.scale, "network": recipe.network,
         "parameters": weights.parameters, "recipe": dataclasses.asdict(recipe), "before": before, "pictures": pictures,
         "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
         "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": measured,

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vsr.models.fsrcnn import FSRCNN, bias_of
+from vsr.models.fsrcnn import Net, bias_of
 
 
 @torch.no_grad()
-def solve_deconvolution(net: FSRCNN, low: torch.Tensor, high: torch.Tensor) -> None:
+def solve_deconvolution(net: Net, low: torch.Tensor, high: torch.Tensor) -> None:
     """Give ``net`` the deconvolution with the least squared error on patches, its trunk left as it is.
 
     [F16, section 3.4] trains that layer alone; as it is linear, the best one can be solved for.
     low (B, 1, side, side), high (B, 1, n·(side - 2·margin), same), codes / 255.
     """
+    assert net.deconvolution is not None
     k = 2 * net.reach + 1
     size = len(net.deconvolution.weight) * k * k
     moments, products = np.zeros((size + 1, size + 1)), np.zeros((size + 1, net.scale**2))
