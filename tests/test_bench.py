@@ -71,7 +71,7 @@ def test_numbers_belong_together(short: None, temporary: Path, clip: Clip, capsy
     assert file["stage_ms"][file["bottleneck"]] == max(file["stage_ms"].values())
     # Each stage works in one thread, and all of them within the job.
     assert 0 < max(file["stage_ms"].values()) <= 1000 / file["fps"] <= 1000 * seconds / 50
-    assert file["processor_ms"] > 0 and file["start_s"] > 0 and file["peak_rss_mb"] <= told["peak_rss_mb"]
+    assert file["processor_ms"] > 0 and file["start_s"] > 0 and file["peak_rss_mb"] > 20
 
     eager = told["others"][0]
     assert eager["name"] == "PyTorch eager fp32" and eager["median_ms"] > 0 and eager["version"]

@@ -56,6 +56,17 @@ upscale.Upscaler.begin = until_finished
 sys.exit(cli.main(sys.argv[1:]))
 """
 
+# `vsr upscale` with its arguments, to its end: it tells how much memory it had.
+MEMORY = """
+import sys
+from vsr import cli
+from vsr.bench import peak_rss_mb
+
+status = cli.main(sys.argv[1:])
+print(peak_rss_mb())
+sys.exit(status)
+"""
+
 Pair = tuple[np.ndarray, np.ndarray]
 Warn = Callable[[str], object]  # takes what an engine has to say to its user
 
@@ -237,7 +248,8 @@ class FileSpeed:
 
     ``stage_ms`` is what each stage is busy with a frame. The stages overlap, each in a thread: the busiest one, the
     ``bottleneck``, sets the speed, and its number is about 1000 / fps unless they wait for each other. They also share
-    the processors: ``processor_ms`` is what these work on a frame, all together. ``peak_rss_mb`` as `peak_rss_mb`.
+    the processors: ``processor_ms`` is what these work on a frame, all together. ``peak_rss_mb`` as `peak_rss_mb`, of a
+    new process that does nothing else.
     """
 
     path: Path
@@ -309,27 +321,37 @@ def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: st
         for number in range(STARTS):
             starts.append(measure_start(job, Path(folder, str(number))))
             Control(path, cancel, None).check()
+        memory = in_new_process(MEMORY, job, Path(folder, "memory"))
+        Control(path, cancel, None).check()
     assert done is not None  # nothing is skipped
     started: Started = told[Started]
     last: Progress = told[Progress]
     return FileSpeed(path, started.width, started.height, done.frames, done.frames / done.seconds,
-                     float(np.median(starts)), last.stage_ms, last.bottleneck, 1000 * used / done.frames, peak_rss_mb())
+                     float(np.median(starts)), last.stage_ms, last.bottleneck, 1000 * used / done.frames,
+                     None if memory == "None" else float(memory))
 
 
 def measure_start(job: Job, folder: Path) -> float:
     """The seconds from giving the command for ``job`` to its first upscaled frame, in a new process. What it begins to
     write goes into ``folder``, which it makes. Raises EngineError where there comes no frame."""
+    begun = time.monotonic()  # one clock for all processes
+    return float(in_new_process(FIRST_FRAME, job, folder)) - begun
+
+
+def in_new_process(script: str, job: Job, folder: Path) -> str:
+    """What ``script`` prints, given the arguments of `vsr` for ``job`` with its output in ``folder``, which it makes.
+    Raises EngineError where it fails."""
     arguments = ["upscale", str(job.input.absolute()), "-o", f"{folder}{os.sep}", "--scale", str(job.scale), "--model",
                  job.model, "--engine", job.engine, "--precision", job.precision, "--progress", "none"]
     if job.threads:
         arguments += ["--threads", str(job.threads)]
-    begun = time.monotonic()  # one clock for all processes
-    ended = subprocess.run([sys.executable, "-c", FIRST_FRAME, *arguments], capture_output=True, text=True,
-                           errors="replace")
+    if job.cut and job.cut.end is not None:
+        arguments += ["--to", f"{float(job.cut.end):.3f}"]
+    ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, errors="replace")
     if ended.returncode:
         said = ended.stderr.strip().rpartition("\n")[2]
         raise EngineError(f"a new process fails with {job.input}: status {ended.returncode}: {said}")
-    return float(ended.stdout) - begun
+    return ended.stdout.strip()
 
 
 # ---- other engines -----------------------------------------------------------------------------------------------
