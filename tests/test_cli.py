@@ -462,7 +462,9 @@ def test_evaluate_prints_table_json_and_csv(tmp_path: Path, clip: Clip, capsys: 
     assert what == "x2: PSNR, SSIM, MS-SSIM of luma, seconds a picture"
     assert names.split() == ["bicubic", "fsrcnn-s", "bicubic"]
     assert len(a.split()) == len(b.split()) == len(average.split()) == 1 + 3 + 4 + 4 and b.split()[0] == "b\\n.png"
-    assert a.split()[3] == "–" and average.split()[1] == f"{alone['average']['bicubic_psnr']:.2f}"
+    assert a.split()[3] == "–" and len(a) == len(b) == len(average)
+    assert names.index("bicubic") + 2 == a.index(a.split()[1])
+    assert average.split()[1] == f"{alone['average']['bicubic_psnr']:.2f}"
 
 
 def test_evaluate_takes_a_video_frame_by_frame(clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
@@ -473,7 +475,9 @@ def test_evaluate_takes_a_video_frame_by_frame(clip: Clip, capsys: pytest.Captur
     assert (video["name"], video["frames"]) == ("a.mp4", 5) and video["psnr"] == video["bicubic_psnr"] > 10
     assert set(result["average"]) == set(video) - {"name", "frames"}
     assert main(["evaluate", "--data", str(path), "--model", "bicubic"]) == 0
-    assert "a.mp4 (12 frames)" in capsys.readouterr().out
+    *_, video, average = capsys.readouterr().out.splitlines()
+    assert video.startswith("  a.mp4 ") and video.endswith("   12 frames")
+    assert video[9:-len("   12 frames")] == average[9:]  # the columns are in line
 
 
 def test_evaluate_shows_vmaf_where_it_can(tmp_path: Path, capsys: pytest.CaptureFixture[str],

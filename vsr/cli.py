@@ -464,7 +464,7 @@ def megabytes(number: float | None) -> str:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """The models side by side, picture by picture, and the average; as JSON, one object a line for each model."""
-    from vsr.quality.evaluate import Evaluation, model_upscale, scores
+    from vsr.quality.evaluate import Evaluation, files, model_upscale, scores
     from vsr.quality.vmaf import has_vmaf
 
     if args.precision != "auto" and not args.engine:
@@ -483,8 +483,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
                            for result, score in zip(results, found, strict=True))
             sys.stdout.flush()
         elif not args.json:
-            print(score_line(found, shown, args.time), flush=True)
+            print(score_line(found, width, shown, args.time), flush=True)
 
+    width = max(len(printable(path.name)) for path in [Path("average"), *files(args.data)])
     with on_signals():
         for found in scores(args.data, args.scale, models, frames=args.frames, vmaf=has_vmaf(), warn=tell_warning):
             if not results[0].images:  # not before: where nothing can be scored nothing is printed
@@ -493,7 +494,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
                 if args.csv:
                     rows.writeheader()
                 elif not args.json:
-                    print(score_head(list(models), args.scale, shown, args.time))
+                    print(score_head(list(models), args.scale, width, shown, args.time))
             for result in results:
                 result.images.append(found[result.model])
             show([found[name] for name in models])
@@ -504,25 +505,24 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def score_head(models: Sequence[str], scale: int, shown: Sequence[str], timed: bool) -> str:
+def score_head(models: Sequence[str], scale: int, width: int, shown: Sequence[str], timed: bool) -> str:
     """What the columns of `score_line` are."""
     names = [{"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}[metric] for metric in shown]
     what = f"x{scale}: {', '.join(names)} of luma{', seconds a picture' if timed else ''}"
-    width = len(shown) * 7
-    cells = [f"{'bicubic':{width}}", *(f"{printable(name):{width + 9 * timed}}" for name in models)]
-    return f"{what}\n  {'':24}  {'   '.join(cells)}".rstrip()
+    cells = [f"{'bicubic':{7 * len(shown)}}", *(f"{printable(name):{7 * len(shown) + 9 * timed}}" for name in models)]
+    return f"{what}\n  {'':{width}}  {'   '.join(cells)}".rstrip()
 
 
-def score_line(found: Sequence[Score], shown: Sequence[str], timed: bool) -> str:
+def score_line(found: Sequence[Score], width: int, shown: Sequence[str], timed: bool) -> str:
     """One picture's or video's scores: bicubic's and each model's."""
     def cell(metrics: Metrics) -> str:
         values = {metric: getattr(metrics, metric) for metric in shown}
         return "".join("      –" if value is None else f"{value:7{SCORE_FORMATS[metric]}}"
                        for metric, value in values.items())
 
-    name = printable(found[0].name) + (f" ({found[0].frames} frames)" if found[0].frames else "")
     cells = [cell(found[0].bicubic), *(cell(each) + (f" {each.seconds:8.4f}" if timed else "") for each in found)]
-    return f"  {name:24}  {'   '.join(cells)}"
+    frames = f"   {found[0].frames} frames" if found[0].frames else ""
+    return f"  {printable(found[0].name):{width}}  {'   '.join(cells)}{frames}"
 
 
 def run_train(args: argparse.Namespace) -> int:

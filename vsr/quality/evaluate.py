@@ -29,6 +29,7 @@ __all__ = ["Evaluation", "Score", "evaluate", "model_upscale", "network", "psnr"
            "to_bytes"]
 
 _BASELINE = ""  # bicubic, among models that have names
+_TOLD = {"deinterlaced", "gap", "growing"}  # what a decoder says of the pictures themselves, by its codes
 Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes -> (n·H, n·W) float luma codes
 Warn = Callable[[str], object]  # takes what an engine or a video has to say to its user
 
@@ -94,12 +95,16 @@ def scores(data: Path, scale: int, models: Mapping[str, Upscale], *, frames: int
     """
     for upscale in models.values():
         upscale(np.full((16, 16), 128, np.float32))  # what is done only once is in no picture's time
-    in_folder = os.path.isdir(data)
-    for path in list_images(data) if in_folder else [data]:
-        still = in_folder or still_format(path) is not None
+    for path in files(data):
+        still = path != data or still_format(path) is not None
         with contextlib.closing(_stills(path) if still else _video(path, frames, warn)) as lumas:
             found = _score(path, lumas, scale, models, vmaf)
         yield {name: replace(each, frames=None) for name, each in found.items()} if still else found
+
+
+def files(data: Path) -> list[Path]:
+    """The pictures of a folder, or the one file. Raises InputError for a folder without a picture."""
+    return list_images(data) if os.path.isdir(data) else [data]
 
 
 def _stills(path: Path) -> Generator[np.ndarray]:
@@ -112,9 +117,11 @@ def _video(path: Path, frames: int | None, warn: Warn | None) -> Generator[np.nd
     with Decoder(path) as source:
         for frame in itertools.islice((item for item in source if isinstance(item, Frame)), frames):
             yield frame_luma(frame)
-        damaged = [f"{path}: {source.damaged} packets or places could not be decoded"] if source.damaged else []
-        for message in [*(message for _, message in source.warnings), *damaged]:
-            if warn:
+        said = [message for code, message in source.warnings if code in _TOLD]
+        if source.damaged:
+            said.append(f"{path}: {source.damaged} packets or places could not be decoded")
+        if warn:
+            for message in said:
                 warn(message)
 
 
