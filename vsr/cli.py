@@ -526,19 +526,25 @@ def score_line(found: Sequence[Score], width: int, shown: Sequence[str], timed: 
 
 
 def run_train(args: argparse.Namespace) -> int:
-    from vsr.training.recipes import RECIPES, find
+    from vsr.training.recipes import PAPER_RECIPES, RECIPES, PaperRecipe, find
 
     if args.recipe == "list":
-        for recipe in RECIPES.values():
+        for name in (*RECIPES, *PAPER_RECIPES):
+            recipe = find(name)
             after = f", after {recipe.start}" if recipe.start else ""
-            print(f"{recipe.name}: {recipe.network}; x{recipe.scale}, {recipe.iterations} iterations{after}")
+            print(f"{name}: {recipe.network}; x{recipe.scale}, {recipe.iterations} iterations{after}")
         return 0
     recipe = find(args.recipe)
     if args.iterations:
         recipe = replace(recipe, iterations=args.iterations)
-    from vsr.training.train import train
+    if isinstance(recipe, PaperRecipe):
+        from vsr.training.paper import train_paper
 
-    train(recipe, args.data, args.out, args.device, args.threads)
+        train_paper(recipe, args.data, args.out, args.device, args.threads)
+    else:
+        from vsr.training.train import train
+
+        train(recipe, args.data, args.out, args.device, args.threads)
     return 0
 
 

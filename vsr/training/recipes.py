@@ -95,8 +95,91 @@ RECIPES = {recipe.name: recipe for recipe in (
 )}
 
 
-def find(name: str) -> Recipe:
+@dataclass(frozen=True)
+class PaperRecipe:
+    """A training as the papers describe it; `vsr.training.paper` runs it.
+
+    ``network`` is written as `vsr.models.networks` does. ``side`` and ``stride``: the sub-images' in pixels of the
+    network's input, which for SRCNN is the enlarged picture. ``rate`` is the learning rate of all layers but the one
+    that makes the picture, ``last_rate`` that one's. ``turned``: by 0, 90, 180 and 270 degrees, at random.
+    ``colours``: 'Y', 'YCbCr' or 'RGB'; ``loss_channels``: those of them that are learned. ``blur``: sigma of the
+    Gaussian in front of the sampling, in pixels; None: the test protocol's imresize.
+    ``start`` and ``freeze_trunk``: as a `Recipe`'s.
+    """
+
+    name: str
+    model: str
+    scale: int
+    network: str
+    iterations: int
+    side: int
+    stride: int
+    rate: float
+    last_rate: float
+    sets: tuple[str, ...] = ("t91",)
+    shrinks: tuple[float, ...] = (1.0,)
+    turned: bool = False
+    colours: str = "Y"
+    loss_channels: tuple[int, ...] = (0,)
+    blur: float | None = None
+    start: str | None = None
+    freeze_trunk: bool = False
+    batch: int = 128
+    seed: int = 0
+
+
+def _paper_recipes() -> Iterator[PaperRecipe]:
+    """The papers' trainings. What they do not say: the size of a batch (128); FSRCNN's number of backprops (as SRCNN's)
+    and stride (half a sub-image). A backprop is one sub-image's.
+
+    [E14]: SRCNN's test pictures have normalised zero borders; FSRCNN's layers pad with zeros everywhere. General-100
+    could not be had: the photographs of PHOTOGRAPHS stand in for it, and the cards name them.
+    """
+    backprops, batch = 800_000_000, 128  # [P16, section 4.1]
+    iterations = backprops // batch
+
+    def srcnn(network: str, suffix: str, scale: int = 3, **other: Any) -> PaperRecipe:
+        text = str(replace(NETWORKS[network], border="normalised"))
+        model, side = f"paper-{suffix}", 33 if scale == 3 else 32
+        return PaperRecipe(f"{model}_x{scale}", model, scale, text, iterations, side, 14, 1e-4, 1e-5, **other)
+
+    def fsrcnn(network: str, suffix: str, scale: int = 3, rates: float = 1.0, **other: Any) -> PaperRecipe:
+        text = str(replace(NETWORKS[network], border="zero"))
+        model, side = f"paper-{suffix}", {2: 10, 3: 7, 4: 6}[scale]
+        return PaperRecipe(f"{model}_x{scale}", model, scale, text, iterations, side, side // 2, 1e-3 * rates,
+                           1e-4 * rates, shrinks=SHRINKS, turned=True, **other)
+
+    for name in [name for name in NETWORKS if name not in ("srcnn-colour", "fsrcnn-56-12-4")]:
+        if name.startswith("srcnn"):
+            yield srcnn(name, "srcnn-91" if name == "srcnn-9-1-5" else f"{name}-91")
+        else:
+            yield fsrcnn(name, f"{name}-91")
+    yield from (srcnn("srcnn-9-1-5", "srcnn-91", scale) for scale in (2, 4))
+    # x3 from scratch; for the other scales the deconvolution alone [F16, section 4.4], and from scratch beside it.
+    for name in ("fsrcnn-s", "fsrcnn"):
+        both: dict[str, Any] = {"sets": PHOTOGRAPHS, "rates": 0.5}  # [F16, section 4.1]
+        yield fsrcnn(name, f"{name}-91-general100", start=f"paper-{name}-91_x3", **both)
+        for scale in (2, 4):
+            yield fsrcnn(name, f"{name}-91", scale, start=f"paper-{name}-91_x3", freeze_trunk=True)
+            yield fsrcnn(name, f"{name}-91-general100", scale, start=f"paper-{name}-91-general100_x3",
+                         freeze_trunk=True, **both)
+        yield fsrcnn(name, f"{name}-91-scratch", 2)
+    # Strategies for colour [P16, section 5]: "Y only" is paper-srcnn-91.
+    colour: dict[str, Any] = {"colours": "YCbCr", "loss_channels": (0, 1, 2)}
+    yield srcnn("srcnn-colour", "srcnn-ycbcr", **colour)
+    for first, channels in (("y", (0,)), ("cbcr", (1, 2))):
+        yield srcnn("srcnn-colour", f"srcnn-{first}-pretrain-first", colours="YCbCr", loss_channels=channels)
+        yield srcnn("srcnn-colour", f"srcnn-{first}-pretrain", start=f"paper-srcnn-{first}-pretrain-first_x3", **colour)
+    yield srcnn("srcnn-colour", "srcnn-rgb", colours="RGB", loss_channels=(0, 1, 2))
+    yield srcnn("srcnn-ex", "srcnn-ex-91-blur", blur=0.55)  # against DNC [P16, section 4.4.1]
+
+
+PAPER_RECIPES = {recipe.name: recipe for recipe in _paper_recipes()}
+
+
+def find(name: str) -> Recipe | PaperRecipe:
     """The recipe of a name; raises UsageError where there is none."""
-    if name not in RECIPES:
-        raise UsageError(f"unknown recipe '{name}'; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    recipes: dict[str, Recipe | PaperRecipe] = {**RECIPES, **PAPER_RECIPES}
+    if name not in recipes:
+        raise UsageError(f"unknown recipe '{name}'; 'vsr train list' names them")
+    return recipes[name]

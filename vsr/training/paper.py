@@ -1,0 +1,339 @@
+"""`vsr train paper-…`: the papers' own protocol, to the letter: sub-images on a grid, SGD with momentum, fixed rates.
+
+[P16, section 3.4], [E14, section 4] and [F16, section 4.1]; what they leave open is said where it is chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from vsr.errors import InputError, OutputError, UsageError
+from vsr.models.catalogue import load_file, save_file, write_whole
+from vsr.models.fsrcnn import Net, bias_of
+from vsr.models.networks import DECONVOLUTION, Network
+from vsr.quality.evaluate import evaluate, network
+from vsr.quality.metrics import psnr, to_bytes
+from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
+from vsr.training.data import split
+from vsr.training.recipes import PaperRecipe
+from vsr.training.train import CHECKPOINT_SECONDS, _commit
+
+MOMENTUM = 0.9
+REPORT_STEPS = 2000
+# MATLAB's rgb2ycbcr: rows make Y, Cb and Cr of R, G and B, all of 0 to 255.
+YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto", threads: int | None = None,
+                say: Callable[[str], None] = print) -> Path:
+    """Run a recipe to its end, from its checkpoint where ``out`` holds one; returns the weight file.
+
+    Writes and raises what `vsr.training.train.train` does. The validation pictures are those of [F16]; the card's log
+    is the convergence curve.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if threads:
+        torch.set_num_threads(threads)
+    commit = _commit()
+    torch.manual_seed(recipe.seed)
+    rng = np.random.default_rng(recipe.seed)
+    net = starting_net(recipe, out)
+    training, held_out = split(data, recipe.sets)
+    images = SubImages(recipe, net, (pair for path in training for pair in pairs(path, recipe, recipe.shrinks)))
+    net.to(device)
+    optimizer = torch.optim.SGD(groups(net, recipe), momentum=MOMENTUM)
+    log: list[dict[str, float]] = []
+    iteration, seconds = 0, 0.0
+
+    checkpoint = out / f"{recipe.name}.checkpoint"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if state["recipe"] != dataclasses.asdict(recipe):
+            raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        rng.bit_generator.state = state["rng"]
+        iteration, seconds, log, commit = (state[key] for key in ("iteration", "seconds", "log", "commit"))
+        say(f"{recipe.name}: continues at iteration {iteration}")
+
+    def save_checkpoint() -> None:
+        state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "optimizer": optimizer.state_dict(),
+                 "rng": rng.bit_generator.state, "iteration": iteration, "seconds": seconds, "log": log,
+                 "commit": commit}
+        torch.save(state, checkpoint.with_suffix(".writing"))
+        os.replace(checkpoint.with_suffix(".writing"), checkpoint)
+
+    validation = [pair for path in held_out for pair in pairs(path, recipe, (1.0,))]
+    say(f"{recipe.name}: {len(training)} pictures, {len(images)} sub-images, on {device}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
+    mean_loss, saved, begun, first = 0.0, time.monotonic(), time.monotonic() - seconds, iteration
+    while iteration < recipe.iterations:
+        low, high = (torch.from_numpy(array).to(device) for array in images.draw(recipe.batch, rng))
+        optimizer.zero_grad()
+        errors = (images.made(low) - high)[:, list(recipe.loss_channels)]
+        loss = errors.square().sum((1, 2, 3)).mean()  # [E14, equation 4]
+        loss.backward()
+        optimizer.step()
+        iteration += 1
+        mean_loss += (loss.item() / errors[0].numel() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))
+        seconds = time.monotonic() - begun
+        if iteration % REPORT_STEPS == 0 or iteration == recipe.iterations:
+            quality = float(np.mean([psnr(*compared(net, pair, recipe)) for pair in validation]))
+            log.append({"iteration": iteration, "backprops": iteration * recipe.batch, "seconds": round(seconds),
+                        "loss": mean_loss, "psnr": quality})
+            eta = (recipe.iterations - iteration) * seconds / iteration
+            say(f"{recipe.name}: {iteration}/{recipe.iterations}  loss {mean_loss * 255**2:.2f}  "
+                f"validation {quality:.3f} dB  {seconds:.0f} s, {eta:.0f} s to go")
+        if time.monotonic() - saved > CHECKPOINT_SECONDS or iteration == recipe.iterations:
+            save_checkpoint()
+            saved = time.monotonic()
+
+    path = out / f"{recipe.name}.safetensors"
+    save_file(path, net.cpu().to_weights(recipe.model))
+    card: dict[str, Any] = {
+        "model": recipe.model, "scale": recipe.scale, "network": recipe.network, "parameters": net.network.parameters,
+        "recipe": dataclasses.asdict(recipe), "before": before(recipe, out), "pictures": len(training),
+        "sub_images": len(images), "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
+        "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": scores(path, recipe, data),
+        "log": log,
+    }
+    write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    say(f"{recipe.name}: wrote {path}")
+    return path
+
+
+# ---- the network -------------------------------------------------------------------------------------------------
+
+
+def starting_net(recipe: PaperRecipe, out: Path) -> Net:
+    """A fresh network, or that of the recipe that this one starts from, its deconvolution where the scale is the same.
+
+    SRCNN: N(0, 0.001²) [P16, section 3.4]; FSRCNN: as `Net` has it [F16, section 4.1].
+    """
+    net = Net(Network.parse(recipe.network), recipe.scale)
+    if recipe.start is None:
+        if net.network.growth == "bicubic first":
+            for convolution, _ in net.layers():
+                nn.init.normal_(convolution.weight, std=0.001)
+        return net
+    path = out / f"{recipe.start}.safetensors"
+    for needed in (path, path.with_suffix(".json")):
+        if not needed.is_file():
+            raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
+    done = Net.from_weights(load_file(path))
+    keep = {key: value for key, value in done.state_dict().items()
+            if done.scale == net.scale or not key.startswith("deconvolution")}
+    net.load_state_dict(keep, strict=False)
+    return net
+
+
+def groups(net: Net, recipe: PaperRecipe) -> list[dict[str, Any]]:
+    """The parameters that learn, with their rates: all layers but the last at one, the last at another."""
+    layers = [[*convolution.parameters(), *(act.parameters() if act else ())] for convolution, act in net.layers()]
+    if net.deconvolution is not None:
+        layers.append([*net.deconvolution.parameters()])
+    rates = [recipe.rate] * (len(layers) - 1) + [recipe.last_rate]
+    if net.network.growth == "bicubic last":  # its last layer is not the one that makes the picture
+        rates[-1] = recipe.rate
+    chosen = list(zip(layers, rates, strict=True))[-1 if recipe.freeze_trunk else 0:]
+    net.requires_grad_(False)
+    for layer, _ in chosen:
+        for parameter in layer:
+            parameter.requires_grad_(True)
+    return [{"params": layer, "lr": rate} for layer, rate in chosen]
+
+
+def before(recipe: PaperRecipe, out: Path) -> list[dict[str, Any]]:
+    """The recipes that this one goes on from, the last first."""
+    if recipe.start is None:
+        return []
+    start = json.loads((out / f"{recipe.start}.json").read_text("utf-8"))
+    return [start["recipe"], *start["before"]]
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------------
+
+
+class SubImages:
+    """Sub-images of pictures on a grid, in the network's form.
+
+    SRCNN's are cut from enlarged pictures, and the network's valid part is compared [P16, section 3.4]. FSRCNN's are
+    cut from small pictures, with zero padding in every layer; Caffe's deconvolution makes n·f - n + 1 pixels of f
+    [F16, section 4.1], those that lie as our geometry has them.
+    """
+
+    def __init__(self, recipe: PaperRecipe, net: Net, pictures: Iterator[Pair]) -> None:
+        self._net, self._turned, side = net, recipe.turned, recipe.side
+        self._enlarged = net.network.growth == "bicubic first"
+        n = 1 if self._enlarged else net.scale
+        if self._enlarged:
+            self._crop = slice(net.network.context, side - net.network.context)
+        else:
+            first = DECONVOLUTION // 2 - net.padding
+            self._crop = slice(first, first + n * side - n + 1)
+        self._cut: list[Pair] = []
+        for low, high in pictures:
+            for y in range(0, low.shape[1] - side + 1, recipe.stride):
+                for x in range(0, low.shape[2] - side + 1, recipe.stride):
+                    self._cut.append((low[:, y:y + side, x:x + side],
+                                      high[:, n * y:n * (y + side), n * x:n * (x + side)]))
+        if not self._cut:
+            raise InputError(f"no training picture has {side * n} x {side * n} pixels")
+
+    def __len__(self) -> int:
+        return len(self._cut)
+
+    def draw(self, count: int, rng: np.random.Generator) -> Pair:
+        """``count`` of them at random, where the recipe says so turned by a multiple of 90 degrees.
+
+        Returns low (count, c, f, f) and high (count, c, …), float32 codes / 255; high is what `made` makes of low.
+        """
+        turns = rng.integers(0, 4, count) if self._turned else np.zeros(count, int)
+        chosen = rng.integers(0, len(self._cut), count)
+        lows, highs = zip(*([np.rot90(side, turn, (1, 2)) for side in self._cut[index]]
+                            for index, turn in zip(chosen, turns, strict=True)), strict=True)
+        high = np.stack(highs)[:, :, self._crop, self._crop]
+        return np.stack(lows).astype(np.float32) / np.float32(255), high.astype(np.float32) / np.float32(255)
+
+    def made(self, low: torch.Tensor) -> torch.Tensor:
+        """What the network makes of sub-images, where they are compared."""
+        return self._net.trunk(low) if self._enlarged else self._net(low)[..., self._crop, self._crop]
+
+
+def pairs(path: Path, recipe: PaperRecipe, shrinks: tuple[float, ...]) -> Iterator[Pair]:
+    """(low, high) for each copy of a picture: high (c, H, W) uint8; low float32 codes, for SRCNN enlarged as high."""
+    planes = load_planes(path, recipe.colours)
+    for shrink in shrinks:
+        copy = planes if shrink == 1 else to_bytes(np.stack([imresize(plane, shrink) for plane in planes]))
+        high = np.stack([crop_to_multiple(plane, recipe.scale) for plane in copy])
+        low = degraded(high, recipe)
+        if recipe.network.startswith("Bicubic"):
+            low = np.stack([imresize(plane, recipe.scale) for plane in low]).astype(np.float32)
+        yield low, high
+
+
+def degraded(high: np.ndarray, recipe: PaperRecipe) -> np.ndarray:
+    """Planes (c, H, W) at 1/n: as MATLAB's imresize, or blurred by a Gaussian and every n-th pixel taken.
+
+    [P16] gives a Gaussian for one experiment only (section 4.4.1); elsewhere the test pictures' own kernel is taken.
+    """
+    n = recipe.scale
+    if recipe.blur is None:
+        return np.stack([imresize(plane, 1 / n) for plane in high]).astype(np.float32)
+    blurred = [cv2.GaussianBlur(plane.astype(np.float32), (0, 0), recipe.blur, borderType=cv2.BORDER_REPLICATE)
+               for plane in high]
+    return np.stack(blurred)[:, (n - 1) // 2::n, (n - 1) // 2::n]
+
+
+def load_planes(path: Path, colours: str) -> np.ndarray:
+    """An image file's planes (c, H, W) uint8: 'Y' as `load_luma`, 'YCbCr' or 'RGB'; grey is of three equal colours."""
+    if colours == "Y":
+        return load_luma(path)[None]
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise InputError(f"cannot read image '{path}'")
+    rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
+    return rgb if colours == "RGB" else rgb_to_ycbcr(rgb)
+
+
+def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
+    """MATLAB's rgb2ycbcr of planes (3, H, W) uint8."""
+    return to_bytes(np.einsum("ij,jyx->iyx", YCBCR, rgb.astype(np.float64)) + YCBCR_OFFSET[:, None, None])
+
+
+def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
+    """MATLAB's ycbcr2rgb of planes (3, H, W) uint8."""
+    centred = ycbcr.astype(np.float64) - YCBCR_OFFSET[:, None, None]
+    return to_bytes(np.einsum("ij,jyx->iyx", np.linalg.inv(YCBCR), centred))
+
+
+# ---- scores ------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def enlarged(net: Net, low: np.ndarray) -> np.ndarray:
+    """Planes (c, H, W) float32 codes at the network's size, float32 codes."""
+    device = bias_of(net.layers()[0][0]).device
+    return net(torch.from_numpy(low / np.float32(255))[None].to(device))[0].cpu().numpy() * 255
+
+
+def compared(net: Net, pair: Pair, recipe: PaperRecipe) -> Pair:
+    """What the network makes of a pair's low picture and the high one, uint8, shaved, the channels that are learned."""
+    low, high = pair
+    channels, n = list(recipe.loss_channels), recipe.scale
+    shave = np.s_[channels, n:-n, n:-n]
+    if net.network.growth == "bicubic first":
+        low = degraded(high, recipe)
+    return to_bytes(enlarged(net, low))[shave], high[shave]
+
+
+def scores(path: Path, recipe: PaperRecipe, data: Path) -> dict[str, Any]:
+    """The scores of a weight file on the test sets that ``data`` has, in the form of the recipe's own experiment."""
+    weights = load_file(path)
+    net = Net.from_weights(weights).eval()
+    found: dict[str, Any] = {}
+    for name in ("Set5", "Set14"):
+        folder = data / "test" / name
+        if not folder.is_dir():
+            continue
+        if recipe.colours == "Y" and recipe.blur is None:
+            found[name] = evaluate(folder, recipe.model, recipe.scale, network(weights)).average.to_json(timed=False)
+        elif recipe.colours == "Y":
+            found[name] = blurred_scores(net, folder, recipe)
+        else:
+            found[name] = colour_scores(net, folder, recipe)
+    return found
+
+
+def blurred_scores(net: Net, folder: Path, recipe: PaperRecipe) -> dict[str, float]:
+    """PSNR of luma, and bicubic's, where the low pictures are made as the recipe says."""
+    n, results = recipe.scale, []
+    for path in list_images(folder):
+        high = crop_to_multiple(load_luma(path), n)
+        low = degraded(high[None], recipe)
+        inner = np.s_[n:-n, n:-n]
+        results.append([psnr(to_bytes(made)[inner], high[inner])
+                        for made in (enlarged(net, low)[0], imresize(low[0], n))])
+    ours, bicubic = np.mean(results, 0)
+    return {"psnr": round(float(ours), 4), "bicubic_psnr": round(float(bicubic), 4)}
+
+
+def colour_scores(net: Net | None, folder: Path, recipe: PaperRecipe) -> dict[str, float]:
+    """PSNR of Y, Cb and Cr and of the colour image in RGB [P16, table 5]; a network of luma leaves Cb and Cr to bicubic
+    interpolation, and with no network all planes are."""
+    n, results = recipe.scale, []
+    inner = np.s_[:, n:-n, n:-n]
+    for path in list_images(folder):
+        rgb = np.stack([crop_to_multiple(plane, n) for plane in load_planes(path, "RGB")])
+        planes = rgb if recipe.colours == "RGB" else rgb_to_ycbcr(rgb)
+        low = degraded(planes, recipe)
+        made = np.stack([imresize(plane, n) for plane in low])
+        if net is not None:
+            channels = net.network.channels
+            made[:channels] = enlarged(net, low[:channels])
+        made = to_bytes(made)
+        made_rgb = made if recipe.colours == "RGB" else ycbcr_to_rgb(made)
+        ycbcr = [rgb_to_ycbcr(each)[inner] for each in (made_rgb, rgb)]
+        if recipe.colours != "RGB":
+            ycbcr[0] = made[inner]
+        results.append([*map(psnr, *ycbcr), psnr(made_rgb[inner], rgb[inner])])
+    return dict(zip(("y", "cb", "cr", "rgb"), np.mean(results, 0).round(4).tolist(), strict=True))
