@@ -88,10 +88,18 @@ def _members(rate: float) -> Iterator[Recipe]:
                           start=float_.name, quantized=True)
 
 
+def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Recipe]:
+    """SRCNN at each scale from scratch, as it shares nothing between them; patches are as large in the picture made."""
+    for scale in (3, 2, 4):
+        yield Recipe(f"{model}_x{scale}", model, scale, str(NETWORKS[model]), iterations, rate, patch=patch // scale)
+
+
 RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", iterations=100_000, rate=2e-2),
     *_family("fsrcnn", iterations=60_000, rate=1e-2),
     *_members(rate=8e-3),
+    *_srcnn("srcnn-9-1-5", patch=48, iterations=60_000, rate=1e-2),
+    *_srcnn("srcnn-ex", patch=36, iterations=20_000, rate=5e-3),
 )}
 
 
