@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vsr.media.quantizer import qp_of_index, quantizer
-from vsr.quality.evaluate import psnr, to_bytes
+from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import imresize
 from vsr.training import compressed
 from vsr.training.compressed import CODECS, FRAMES, compressed_twins, through

@@ -17,7 +17,8 @@ from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
 from vsr.models.fsrcnn import FSRCNN, Net
 from vsr.models.networks import NETWORKS, Network
-from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
+from vsr.quality.evaluate import evaluate, network
+from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
 PUBLISHED = {  # [F16, tables 3 and 4]: FSRCNN-s with both training sets, PSNR in dB

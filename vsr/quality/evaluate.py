@@ -18,15 +18,12 @@ from vsr.errors import InputError
 from vsr.frame import Frame
 from vsr.media.picture import still_format
 from vsr.models.catalogue import FsrcnnWeights, find, load, load_file
-from vsr.quality.metrics import WINDOW, Metrics, average, psnr, score, to_bytes
+from vsr.quality.metrics import WINDOW, Metrics, average, score, to_bytes
 from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma
 from vsr.quality.vmaf import Vmaf
 
 if TYPE_CHECKING:
     from vsr.engines.contract import Engine
-
-__all__ = ["Evaluation", "Score", "evaluate", "model_upscale", "network", "psnr", "scores", "through_engine",
-           "to_bytes"]
 
 _BASELINE = ""  # bicubic, among models that have names
 _TOLD = {"deinterlaced", "gap", "growing"}  # what a decoder says of the pictures themselves, by its codes
@@ -182,9 +179,9 @@ def network(weights: FsrcnnWeights) -> Upscale:
     """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them."""
     import torch
 
-    from vsr.models.fsrcnn import FSRCNN
+    from vsr.models.fsrcnn import Net
 
-    net = FSRCNN.from_weights(weights).eval()
+    net = Net.from_weights(weights).eval()
 
     @torch.inference_mode()
     def upscale(low: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ from vsr.errors import OutputError, UsageError
 from vsr.models.catalogue import load_file, save_file, write_whole
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network
-from vsr.quality.evaluate import evaluate, network, psnr, to_bytes
+from vsr.quality.evaluate import evaluate, network
+from vsr.quality.metrics import psnr, to_bytes
 from vsr.training.compressed import material
 from vsr.training.data import Patches, split
 from vsr.training.quantize import calibrate, quantized
