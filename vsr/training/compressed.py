@@ -22,7 +22,7 @@ from av.video.frame import PictureType
 from vsr.media.pixels import views
 from vsr.media.quantizer import qp_of_index, quantizer
 from vsr.quality.protocol import crop_to_multiple, imresize, load_luma
-from vsr.training.data import SHRINKS, twins
+from vsr.training.data import FOLDERS, SHRINKS, twins
 from vsr.training.recipes import Recipe
 
 # Real clips that train. None of them, nor another of the same film, is among those that tests/compression.py measures.
@@ -81,7 +81,10 @@ def material(recipe: Recipe, training: list[Path], held_out: list[Path], data: P
              ) -> tuple[list[Pair], list[Pair]]:
     """The (low, high) pairs that a recipe trains on, and those of the pictures that are kept out of it."""
     if recipe.quantizers is None:
-        return list(twins(training, recipe.scale, recipe.shrinks)), list(twins(held_out, recipe.scale, (1.0,)))
+        sharp = [path for path in training if path.parent == data / FOLDERS["t91"]]
+        others = [path for path in training if path not in sharp]
+        return ([*twins(sharp, recipe.scale, recipe.shrinks), *twins(others, recipe.scale, recipe.photograph_shrinks)],
+                list(twins(held_out, recipe.scale, (1.0,))))
     videos = [data / "video" / name for name in CLIPS]
     return (compressed_twins(training, videos, recipe.scale, recipe.quantizers, cache),
             compressed_twins(held_out, (), recipe.scale, recipe.quantizers, cache))
