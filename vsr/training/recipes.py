@@ -21,8 +21,8 @@ PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 @dataclass(frozen=True)
 class Recipe:
-    """``network``: as `Network` writes it; ``sets``: training folders; ``shrinks``: the sizes that the 91 images are taken in, ``photograph_shrinks``
-    those of all others; ``patch``: side of a patch in input pixels.
+    """``network``: as `Network` writes it; ``sets``: training folders; ``shrinks``: the sizes that the 91 images are
+    taken in, ``photograph_shrinks`` those of all others; ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
@@ -55,14 +55,14 @@ class Recipe:
 
 
 def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
-    """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs no larger than
-    0.7 of their size; from the first, its trunk and the deconvolution that is solved for on it, ×4 on the same pictures
+    """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs of no more
+    than 0.7 of their size; from the first, its trunk and the deconvolution that is solved for on it, ×4 on the same pictures
     and ×2 on the 91 images alone, which are sharp even for it. From each, on its pictures, the weights for precision
     int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
-    -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09 /
-    +0.01; ×4 on the 91 images alone -0.04 / -0.06; ×3 gone on with on them +0.03 / -0.09. FSRCNN ×3, 5,000 iterations
+    -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
+    / +0.01; ×4 on the 91 images alone -0.04 / -0.06; ×3 gone on with on them +0.03 / -0.09. FSRCNN ×3, 5,000 iterations
     more on all pictures in all sizes 0.00 / -0.04, with photographs of 0.7 and less +0.03 / +0.01, without BSDS500's
     +0.03 / +0.02, on the 91 images alone +0.03 / -0.04.
     What int8 costs FSRCNN-s on Set14 at ×2, ×3 and ×4: with every weight rounded to the nearest integer and nothing
