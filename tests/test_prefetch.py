@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import queue
 import threading
 import time
 import traceback
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsr.prefetch import beside, prefetch
+from vsr.prefetch import beside, newest, prefetch
 
 
 class Source:
@@ -35,7 +36,7 @@ class Source:
 
 
 def workers() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name == "vsr-prefetch"]
+    return [t for t in threading.enumerate() if t.name.startswith("vsr-")]
 
 
 @given(count=st.integers(0, 40), depth=st.integers(0, 9))
@@ -162,3 +163,78 @@ def test_beside_ends_with_its_body_and_drops_its_own_errors() -> None:
     assert ended.is_set()
     with pytest.raises(KeyError), beside(lambda: None):
         raise KeyError("the body's own errors are heard")
+
+
+# ---- the newest ----------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """A source that gives an item when it is told to, and the end after None."""
+
+    def __init__(self) -> None:
+        self.items: queue.Queue[int | BaseException | None] = queue.Queue()
+        self.arrived = threading.Semaphore(0)
+        self.closed_by: threading.Thread | None = None
+
+    def __iter__(self) -> Iterator[int]:
+        try:
+            while (item := self.items.get(timeout=20)) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            self.closed_by = threading.current_thread()
+
+    def give(self, *items: int | BaseException | None) -> None:
+        """Returns when all have arrived."""
+        for item in items:
+            self.items.put(item)
+        for _ in items:
+            assert self.arrived.acquire(timeout=20)
+
+
+def test_the_newest_item_wins_and_those_that_nobody_took_are_counted() -> None:
+    source = Told()
+    with newest(source, source.arrived.release) as latest:
+        assert latest.take() is None and latest.dropped == 0
+        source.give(1)
+        assert latest.take() == 1 and latest.take() is None
+        source.give(2, 3, 4)
+        assert latest.take() == 4 and latest.take() is None
+        assert latest.dropped == 2 and not latest.ended
+        source.give(5, None)
+        assert latest.ended and latest.take(None) == 5 and latest.take(None) is None
+        assert latest.dropped == 2
+    assert not workers() and source.closed_by is not threading.current_thread()
+
+
+def test_an_error_comes_after_the_last_item_and_once() -> None:
+    source = Told()
+    with newest(source, source.arrived.release) as latest:
+        source.give(1, RuntimeError("broken at the source"))
+        assert latest.take() == 1
+        with pytest.raises(RuntimeError, match="broken at the source"):
+            latest.take()
+        assert latest.take() is None and latest.ended
+
+
+def test_whoever_waits_gets_every_item_that_comes_slowly_enough() -> None:
+    source = Told()
+    got = []
+    source.items.put(0)
+    with newest(source) as latest:
+        for item in latest:
+            got.append(item)
+            source.items.put(item + 1 if item < 9 else None)
+    assert got == list(range(10)) and latest.dropped == 0
+
+
+def test_closing_ends_the_thread_of_a_source_that_never_ends() -> None:
+    source = Source(1 << 60)
+    with newest(source) as latest:
+        assert latest.take(None) is not None
+    assert not workers() and source.closed_by is not None
+    assert latest.take(None) is None
+    with pytest.raises(ZeroDivisionError), newest(Source(1 << 60)):
+        raise ZeroDivisionError
+    assert not workers()

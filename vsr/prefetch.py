@@ -6,7 +6,8 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -80,6 +81,86 @@ def _threaded(iterable: Iterable[T], depth: int) -> Generator[T]:
             raise error
         finally:
             del error  # its traceback holds this frame
+
+
+class newest(Generic[T]):
+    """Iterate over ``iterable`` in a thread that waits for nobody: one item is kept, and a newer one takes its place.
+
+    ``notify`` is called in that thread whenever there is something to take: an item, an error or the end. ``dropped``
+    counts the items that nobody took in time; ``ended`` is whether there will be no more. The last item before an error
+    or the end is kept until it is taken; then the error is raised, with its traceback, once.
+
+    A context manager. ``close()`` returns when the thread has ended, which it does between two items: a source that
+    waits for something must be told to stop before. The source is closed in the thread.
+    """
+
+    def __init__(self, iterable: Iterable[T], notify: Callable[[], object] = lambda: None) -> None:
+        self.dropped = 0
+        self.ended = False
+        self._iterable, self._notify = iterable, notify
+        self._changed = threading.Condition()
+        self._slot: Any = _END  # which stands for none
+        self._error: BaseException | None = None
+        self._stop = False
+        self._worker = threading.Thread(target=self._work, name="vsr-newest", daemon=True)
+        self._worker.start()
+
+    def take(self, timeout: float | None = 0) -> T | None:
+        """The newest item, once; None where there is none yet (after ``timeout`` seconds; None waits), or no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._slot is not _END or self.ended, timeout)
+            item, self._slot = self._slot, _END
+            if item is not _END:
+                return item
+            error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame
+        return None
+
+    def __iter__(self) -> Iterator[T]:
+        while (item := self.take(None)) is not None:
+            yield item
+
+    def close(self) -> None:
+        """Stop and join the thread; what it kept is dropped, and so is its error."""
+        with self._changed:
+            self._stop = True
+        self._worker.join()
+        self._slot, self._error = _END, None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            iterator = iter(self._iterable)
+            try:
+                for item in iterator:
+                    with self._changed:
+                        if self._stop:
+                            break
+                        self.dropped += self._slot is not _END
+                        self._slot = item
+                        self._changed.notify_all()
+                    del item  # what was taken is the consumer's alone
+                    self._notify()
+            finally:
+                _close(iterator)
+        except BaseException as raised:
+            error = raised
+        with self._changed:
+            self._error, self.ended = error, True
+            self._changed.notify_all()
+        self._notify()
 
 
 @contextlib.contextmanager
