@@ -17,14 +17,12 @@ from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
 from vsr.models.fsrcnn import FSRCNN, Net
 from vsr.models.networks import NETWORKS, Network
+from vsr.papers.published import BEST
 from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
-PUBLISHED = {  # [F16, tables 3 and 4]: FSRCNN-s with both training sets, PSNR in dB
-    ("Set5", 2): 36.58, ("Set5", 3): 32.54, ("Set5", 4): 30.11,
-    ("Set14", 2): 32.28, ("Set14", 3): 29.08, ("Set14", 4): 27.19,
-}
+PUBLISHED = {row: found.psnr for row, found in BEST["FSRCNN-s"].items() if row[0] != "BSD200"}
 
 
 @pytest.mark.parametrize(("d", "s", "m", "count"), [(32, 5, 1, 3937), (56, 12, 4, 12464), (48, 12, 2, 8832),

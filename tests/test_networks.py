@@ -11,16 +11,8 @@ import torch.nn.functional as F
 
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import NETWORKS, SCALES, Convolution, Network, cubic, fsrcnn, srcnn
+from vsr.papers.published import PARAMETERS, SPEEDUPS
 from vsr.quality.protocol import imresize
-
-PARAMETERS = {  # [P16, section 4.3], [F16, tables 1 and 2, section 4.3]
-    "srcnn-9-1-5": 8032, "srcnn-9-3-5": 24416, "srcnn-ex": 57184, "fsrcnn-s": 3937, "fsrcnn": 12464,
-    "transition-1": 58976, "transition-2": 17088,
-    "fsrcnn-48-12-2": 8832, "fsrcnn-48-12-3": 10128, "fsrcnn-48-12-4": 11424,
-    "fsrcnn-56-12-2": 9872, "fsrcnn-56-12-3": 11168, "fsrcnn-56-12-4": 12464,
-    "fsrcnn-48-16-2": 11232, "fsrcnn-48-16-3": 13536, "fsrcnn-48-16-4": 15840,
-    "fsrcnn-56-16-2": 12336, "fsrcnn-56-16-3": 14640, "fsrcnn-56-16-4": 16944,
-}  # fmt: skip
 
 
 def random_net(network: Network, scale: int) -> Net:
@@ -55,9 +47,8 @@ def test_parameters_are_the_papers(name: str) -> None:
 def test_multiplications_grow_with_the_large_picture_in_srcnn_alone() -> None:
     assert NETWORKS["srcnn-9-1-5"].multiplications(3) == 8032 * 9
     assert NETWORKS["fsrcnn-s"].multiplications(3) == 3937
-    # [F16, table 1]: how many times fewer than SRCNN-Ex' at x3
     ex = NETWORKS["srcnn-ex"].multiplications(3)
-    for name, times in (("transition-1", 8.7), ("transition-2", 30.1), ("fsrcnn", 41.3)):
+    for name, (_, times) in SPEEDUPS.items():
         assert round(ex / NETWORKS[name].multiplications(3), 1) == times
 
 

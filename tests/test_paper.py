@@ -200,7 +200,8 @@ def test_only_the_named_channels_are_learned(pictures: Path, tmp_path: Path) -> 
     moved = weights.layers[-1].weight != fresh.layers[-1].weight
     assert moved.any((1, 2, 3)).tolist() == [False, True, True]
     card = json.loads((tmp_path / "colour_x3.json").read_text())
-    assert set(card["scores"]["Set5"]) == {"y", "cb", "cr", "rgb"}
+    assert set(card["scores"]["Set5"]) == {f"{prefix}{key}" for prefix in ("", "bicubic_")
+                                           for key in ("y", "cb", "cr", "rgb")}
 
 
 def test_the_gaussian_of_dnc(data: Path) -> None:

@@ -127,6 +127,11 @@ def parser() -> Parser:
     form.add_argument("--json", action="store_true", help="one object a line, for each model")
     form.add_argument("--csv", action="store_true")
 
+    sub = command("papers", run_papers, "the papers' numbers beside what VSR measures, as Markdown")
+    sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds test/Set5 and test/Set14")
+    sub.add_argument("--out", type=Path, metavar="DIR", help="write PAPERS.md and the figures here instead")
+    sub.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="what 'vsr train' wrote to")
+
     sub = command("train", run_train, "train weights; continues where it was stopped")
     sub.add_argument("recipe", metavar="RECIPE", help="see 'vsr train list'")
     sub.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="holds train/ and test/")
@@ -523,6 +528,28 @@ def score_line(found: Sequence[Score], width: int, shown: Sequence[str], timed: 
     cells = [cell(found[0].bicubic), *(cell(each) + (f" {each.seconds:8.4f}" if timed else "") for each in found)]
     frames = f"   {found[0].frames} frames" if found[0].frames else ""
     return f"  {printable(found[0].name):{width}}  {'   '.join(cells)}{frames}"
+
+
+def run_papers(args: argparse.Namespace) -> int:
+    from vsr.papers.report import cards, measure, report
+
+    if args.out:
+        from vsr.papers import plots
+
+        plots.check()
+    trained = cards(args.runs)
+    measured = measure(args.data, tell)
+    page = report(measured, trained)
+    if args.out is None:
+        print(page, end="")
+        return 0
+    for path in plots.draw(args.out, measured, trained, args.data):
+        tell(f"wrote {path}")
+    try:
+        (args.out / "PAPERS.md").write_text(page, "utf-8")
+    except OSError as error:
+        raise OutputError(f"{args.out / 'PAPERS.md'} cannot be written: {error.strerror}") from None
+    return 0
 
 
 def run_train(args: argparse.Namespace) -> int:

@@ -295,12 +295,14 @@ def scores(path: Path, recipe: PaperRecipe, data: Path) -> dict[str, Any]:
         folder = data / "test" / name
         if not folder.is_dir():
             continue
-        if recipe.colours == "Y" and recipe.blur is None:
-            found[name] = evaluate(folder, recipe.model, recipe.scale, network(weights)).average.to_json(timed=False)
-        elif recipe.colours == "Y":
+        if recipe.blur is not None:
             found[name] = blurred_scores(net, folder, recipe)
-        else:
-            found[name] = colour_scores(net, folder, recipe)
+            continue
+        bicubic = {f"bicubic_{key}": value for key, value in colour_scores(None, folder, recipe).items()}
+        found[name] = colour_scores(net, folder, recipe) | bicubic
+        if recipe.colours == "Y":
+            whole = evaluate(folder, recipe.model, recipe.scale, network(weights)).average
+            found[name] |= whole.to_json(timed=False)
     return found
 
 
