@@ -28,9 +28,8 @@ class Recipe:
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
-    deconvolution where the scale is the same. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4];
-    ``quantized`` trains for precision int8. With ``quantizers`` the pictures went through codecs, at a mean QP within
-    them (`compressed.compressed_twins`).
+    deconvolution where the scale is the same. ``quantized`` trains for precision int8.
+    With ``quantizers`` the pictures went through codecs, at a mean QP within them (`compressed.compressed_twins`).
     """
 
     name: str
@@ -48,7 +47,6 @@ class Recipe:
     best_of_share: float = 0.7
     average: float = 0.002
     start: str | None = None
-    freeze_trunk: bool = False
     quantized: bool = False
     quantizers: tuple[float, float] | None = None
     seed: int = 0
@@ -75,7 +73,7 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     first = recipe("-first", 3, iterations, rate, photograph_shrinks=SHRINKS)
     three = recipe("", 3, iterations * 3 // 4, rate * 0.7, start=first.name)
     two = recipe("", 2, iterations // 3, rate * 0.5, start=first.name, sets=("t91",))
-    four = recipe("", 4, iterations // 2, rate * 0.7, start=first.name)
+    four = recipe("", 4, iterations // 3, rate * 0.7, start=first.name)
     int8 = [recipe("_int8", start.scale, iterations // 10, rate * 0.15, start=start.name, sets=start.sets,
                    quantized=True) for start in (two, three, four)]
     return [first, three, two, four, *int8]
@@ -119,7 +117,7 @@ class PaperRecipe:
     that makes the picture, ``last_rate`` that one's. ``turned``: by 0, 90, 180 and 270 degrees, at random.
     ``colours``: 'Y', 'YCbCr' or 'RGB'; ``loss_channels``: those of them that are learned. ``blur``: sigma of the
     Gaussian in front of the sampling, in pixels; None: the test protocol's imresize.
-    ``start`` and ``freeze_trunk``: as a `Recipe`'s.
+    ``start``: as a `Recipe`'s. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4].
     """
 
     name: str

@@ -68,7 +68,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = SOAP(_matrices(net, recipe.freeze_trunk), recipe.rate)
+    optimizer = SOAP(_matrices(net), recipe.rate)
     gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
     iteration, seconds = 0, 0.0
@@ -163,11 +163,9 @@ def _go_on_from(net: Net, path: Path) -> bool:
     return done.scale == net.scale
 
 
-def _matrices(net: Net, freeze_trunk: bool) -> list[list[torch.nn.Parameter]]:
+def _matrices(net: Net) -> list[list[torch.nn.Parameter]]:
     """The parameters as SOAP's matrices: a layer's weight, bias and slopes, one row a channel."""
     last = [[parameter] for parameter in net.deconvolution.parameters()] if net.deconvolution else []
-    if freeze_trunk:
-        return last
     return [*([*convolution.parameters(), *(activation.parameters() if activation else ())]
               for convolution, activation in net.layers()), *last]
 
