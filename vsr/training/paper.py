@@ -181,25 +181,20 @@ class SubImages:
     """
 
     def __init__(self, recipe: PaperRecipe, net: Net, pictures: Iterator[Pair]) -> None:
-        self._net, self._turned, side = net, recipe.turned, recipe.side
+        self._net, self._turned, self._side = net, recipe.turned, (side := recipe.side)
         self._enlarged = net.network.growth == "bicubic first"
-        n = 1 if self._enlarged else net.scale
-        if self._enlarged:
-            self._crop = slice(net.network.context, side - net.network.context)
-        else:
-            first = DECONVOLUTION // 2 - net.padding
-            self._crop = slice(first, first + n * side - n + 1)
-        self._cut: list[Pair] = []
-        for low, high in pictures:
-            for y in range(0, low.shape[1] - side + 1, recipe.stride):
-                for x in range(0, low.shape[2] - side + 1, recipe.stride):
-                    self._cut.append((low[:, y:y + side, x:x + side],
-                                      high[:, n * y:n * (y + side), n * x:n * (x + side)]))
-        if not self._cut:
+        self._factor = n = 1 if self._enlarged else net.scale
+        first = net.network.context if self._enlarged else DECONVOLUTION // 2 - net.padding
+        self._crop = slice(first, side - first if self._enlarged else first + n * side - n + 1)
+        self._pictures = list(pictures)
+        self._places = np.array([(number, y, x) for number, (low, _) in enumerate(self._pictures)
+                                 for y in range(0, low.shape[1] - side + 1, recipe.stride)
+                                 for x in range(0, low.shape[2] - side + 1, recipe.stride)], np.int32)
+        if not len(self._places):
             raise InputError(f"no training picture has {side * n} x {side * n} pixels")
 
     def __len__(self) -> int:
-        return len(self._cut)
+        return len(self._places)
 
     def draw(self, count: int, rng: np.random.Generator) -> Pair:
         """``count`` of them at random, where the recipe says so turned by a multiple of 90 degrees.
@@ -207,11 +202,15 @@ class SubImages:
         Returns low (count, c, f, f) and high (count, c, …), float32 codes / 255; high is what `made` makes of low.
         """
         turns = rng.integers(0, 4, count) if self._turned else np.zeros(count, int)
-        chosen = rng.integers(0, len(self._cut), count)
-        lows, highs = zip(*([np.rot90(side, turn, (1, 2)) for side in self._cut[index]]
-                            for index, turn in zip(chosen, turns, strict=True)), strict=True)
-        high = np.stack(highs)[:, :, self._crop, self._crop]
-        return np.stack(lows).astype(np.float32) / np.float32(255), high.astype(np.float32) / np.float32(255)
+        chosen = self._places[rng.integers(0, len(self), count)]
+
+        def cut(which: int, factor: int) -> np.ndarray:
+            return np.stack([
+                np.rot90(self._pictures[number][which][:, factor * y:factor * (y + self._side),
+                                                       factor * x:factor * (x + self._side)], turn, (1, 2))
+                for (number, y, x), turn in zip(chosen, turns, strict=True)]).astype(np.float32) / np.float32(255)
+
+        return cut(0, 1), cut(1, self._factor)[..., self._crop, self._crop]
 
     def made(self, low: torch.Tensor) -> torch.Tensor:
         """What the network makes of sub-images, where they are compared."""
