@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
+    from vsr.compare import Composer
     from vsr.engines import Engine, open_engine
     from vsr.events import Done, Estimate, Event, Failed, Progress, Started, Warned
     from vsr.frame import Frame, VideoInfo
@@ -20,20 +21,23 @@ if TYPE_CHECKING:
     from vsr.models.catalogue import FsrcnnWeights, catalogue
     from vsr.pipeline import run, run_together
     from vsr.size import Size
+    from vsr.still import picture_of, save_picture
 
 __version__ = "0.1.0"
 __all__ = [
-    "Cancelled", "Check", "CheckError", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
-    "FsrcnnWeights", "InputError", "Job", "MediaInfo", "OutputError", "Progress", "Size", "Started", "UsageError",
-    "VideoInfo", "VsrError", "Warned", "catalogue", "open_engine", "probe", "run", "run_together",
+    "Cancelled", "Check", "CheckError", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event",
+    "Failed", "Frame", "FsrcnnWeights", "InputError", "Job", "MediaInfo", "OutputError", "Progress", "Size", "Started",
+    "UsageError", "VideoInfo", "VsrError", "Warned", "catalogue", "open_engine", "picture_of", "probe", "run",
+    "run_together", "save_picture",
 ]
 
 _HOMES = {
-    "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"), "vsr.job": ("Job",),
+    "vsr.compare": ("Composer",), "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"),
+    "vsr.job": ("Job",),
     "vsr.media.cut": ("Cut",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
     "vsr.models.catalogue": ("FsrcnnWeights", "catalogue"), "vsr.pipeline": ("run", "run_together"),
-    "vsr.size": ("Size",),
+    "vsr.size": ("Size",), "vsr.still": ("picture_of", "save_picture"),
 }
 
 

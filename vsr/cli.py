@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vsr.quality.evaluate import Score
     from vsr.quality.metrics import Metrics
 
+    Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
+
 SUFFIXES = {  # what counts in a folder; a file that is named is always tried
     ".3gp", ".avi", ".avif", ".bmp", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
     ".mpg", ".mts", ".mxf", ".ogv", ".png", ".tif", ".tiff", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
@@ -68,29 +70,24 @@ def parser() -> Parser:
     size.add_argument("--size", metavar="WxH", help="this size exactly")
     size.add_argument("--height", metavar="H", help="this height, the width as it follows")
     size.add_argument("--fit", metavar="SCREEN", help="as large as fits into 1080p, 1440p or 4k")
-    which = sub.add_mutually_exclusive_group()
-    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
-    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
-    sub.add_argument("--engine", default="auto", help="auto (default: cuda where there is a GPU for it, else cpu), "
-                     "cuda, cpu, reference")
-    sub.add_argument("--precision", default="auto", help="auto (default: the engine's own), fp16, fp32, bf16, int8")
-    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
-    sub.add_argument("--from", dest="start", metavar="T",
-                     help="begin here: seconds, or [HH:]MM:SS.mmm")
-    sub.add_argument("--to", dest="end", metavar="T", help="end before here")
+    add_job_options(sub)
     sub.add_argument("--stream", type=int, metavar="N", help="the video to upscale, as 'vsr probe' counts streams")
     sub.add_argument("--deinterlace", default="auto", help="auto (default: interlaced frames only), on (all), off")
     sub.add_argument("--fps", dest="rate", type=fraction, metavar="R", help="of an image sequence; default 25")
-    sub.add_argument("--codec", help="h264, hevc, av1, vp9, ffv1, prores, …; default: the first of h264, hevc, ffv1 "
-                     "that holds all that the source has")
-    sub.add_argument("--crf", type=float, metavar="N", help="quality on x264's scale, 0 to 51: lower is better, "
-                     "default 18")
-    sub.add_argument("--preset", help="the encoder's speed, in x264's names: ultrafast … veryslow")
     sub.add_argument("--encoder-option", action="append", default=[], metavar="K=V", help="passed to the encoder")
     existing = sub.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace an existing output")
     existing.add_argument("--skip-existing", action="store_true", help="leave out what has its output already")
-    sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+
+    sub = command("compare", run_compare, "bicubic beside super-resolution, labelled: a video, or a picture of a frame")
+    sub.add_argument("input", type=file_name, metavar="INPUT", help="a video, a picture, or an image sequence")
+    sub.add_argument("-o", "--output", required=True, type=Path, metavar="OUT",
+                     help="a video with its sound; or, as .png, one frame: the first, or that at --from")
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    sub.add_argument("--layout", default="side-by-side", metavar="L",
+                     help="side-by-side (default: each whole), or split (one picture, halved by a line)")
+    add_job_options(sub)
+    sub.add_argument("--overwrite", action="store_true", help="replace an existing output")
 
     sub = command("probe", run_probe, "say what a file contains")
     sub.add_argument("file", type=file_name, metavar="FILE")
@@ -142,6 +139,35 @@ def parser() -> Parser:
     return top
 
 
+def add_job_options(sub: argparse.ArgumentParser) -> None:
+    """What 'upscale' and 'compare' have in common; `job_options` reads it."""
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
+    sub.add_argument("--engine", default="auto", help="auto (default: cuda where there is a GPU for it, else cpu), "
+                     "cuda, cpu, reference")
+    sub.add_argument("--precision", default="auto", help="auto (default: the engine's own), fp16, fp32, bf16, int8")
+    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
+    sub.add_argument("--from", dest="start", metavar="T", help="begin here: seconds, or [HH:]MM:SS.mmm")
+    sub.add_argument("--to", dest="end", metavar="T", help="end before here")
+    sub.add_argument("--codec", help="h264, hevc, av1, vp9, ffv1, prores, …; default: the first of h264, hevc, ffv1 "
+                     "that holds all that the source has")
+    sub.add_argument("--crf", type=float, metavar="N", help="quality on x264's scale, 0 to 51: lower is better, "
+                     "default 18")
+    sub.add_argument("--preset", help="the encoder's speed, in x264's names: ultrafast … veryslow")
+    sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
+
+
+def job_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Those of `add_job_options` that are fields of a Job. Raises UsageError for a cut that cannot be."""
+    from vsr.media.cut import Cut, parse_time
+
+    start, end = (None if text is None else parse_time(text) for text in (args.start, args.end))
+    cut = None if start is None and end is None else Cut(start or Fraction(0), end)
+    named = ("model", "weights", "engine", "precision", "threads", "codec", "crf", "preset")
+    return {"cut": cut, **{name: getattr(args, name) for name in named}}
+
+
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -177,50 +203,60 @@ def fraction(text: str) -> Fraction:
     return rate
 
 
-# ---- upscale -----------------------------------------------------------------------------------------------------
+# ---- upscale and compare -------------------------------------------------------------------------------------------
 
 
 def run_upscale(args: argparse.Namespace) -> int:
+    output = Path(args.output) if args.output is not None else None
+    into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
+    with signals_cancel() as cancel, made_folder(output if into_folder or not output else output.parent):
+        return run_jobs(inputs_and_jobs(args, output, into_folder), args, cancel)
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    from vsr.job import Job, check_job
+
+    with signals_cancel() as cancel, made_folder(args.output.parent):
+        job = Job(args.input, args.output, args.scale, overwrite=args.overwrite, compare=args.layout,
+                  **job_options(args))
+        check_job(job)
+        return run_jobs([(job.input, [job])], args, cancel)
+
+
+def run_jobs(work: Work, args: argparse.Namespace, cancel: threading.Event) -> int:
     """Every input is tried; the status is that of the first that failed."""
     from vsr.pipeline import run_together
 
     show = display(args.progress)
     status = 0
-    output = Path(args.output) if args.output is not None else None
-    into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
-    with signals_cancel() as cancel, made_folder(output if into_folder or not output else output.parent):
-        work = inputs_and_jobs(args, output, into_folder)
-        taken = {path for path, _ in work}
-        for path, jobs in work:
-            try:
-                if isinstance(jobs, VsrError):
-                    raise jobs
-                done = run_together(jobs, on_event=show.event, cancel=cancel, taken=taken - {path})
-                taken.update(each.output for each in done)
-            except Exception as raised:
-                if args.debug:
-                    raise
-                error = raised if isinstance(raised, VsrError) else unexpected(raised)
-                show.failed(path, error)
-                if cancel.is_set():
-                    return error.exit_status
-                status = status or error.exit_status
-            finally:
-                show.close()
-        if len(work) > 1:
-            show.summary()
+    taken = {path for path, _ in work}
+    for path, jobs in work:
+        try:
+            if isinstance(jobs, VsrError):
+                raise jobs
+            done = run_together(jobs, on_event=show.event, cancel=cancel, taken=taken - {path})
+            taken.update(each.output for each in done)
+        except Exception as raised:
+            if args.debug:
+                raise
+            error = raised if isinstance(raised, VsrError) else unexpected(raised)
+            show.failed(path, error)
+            if cancel.is_set():
+                return error.exit_status
+            status = status or error.exit_status
+        finally:
+            show.close()
+    if len(work) > 1:
+        show.summary()
     return status
 
 
-def inputs_and_jobs(
-    args: argparse.Namespace, output: Path | None, into_folder: bool
-) -> list[tuple[Path, list[Job] | InputError]]:
+def inputs_and_jobs(args: argparse.Namespace, output: Path | None, into_folder: bool) -> Work:
     """Every input file with its jobs, one for each output; a folder without one with its error.
 
     Raises UsageError for anything wrong with the arguments; no input is opened.
     """
     from vsr.job import Job, check_job
-    from vsr.media.cut import Cut, parse_time
     from vsr.media.picture import still_format
     from vsr.size import Size
 
@@ -230,8 +266,7 @@ def inputs_and_jobs(
         if not equals or not key:
             raise UsageError(f"encoder option '{option}' is not K=V")
         options.append((key, value))
-    start, end = (None if text is None else parse_time(text) for text in (args.start, args.end))
-    cut = None if start is None and end is None else Cut(start or Fraction(0), end)
+    shared = job_options(args)
     parsers = {"size": Size.parse_size, "height": Size.parse_height, "fit": Size.parse_fit}
     size = next((parse(text) for flag, parse in parsers.items() if (text := getattr(args, flag)) is not None), None)
     files: list[tuple[Path, InputError | None]] = []
@@ -250,7 +285,7 @@ def inputs_and_jobs(
     if output and not into_folder and len(files) * len(args.scale) > 1:
         what = f"{len(files)} inputs" if len(files) > 1 else f"{len(args.scale)} scales"
         raise UsageError(f"-o {output} is one file for {what}; give a folder, as {output}{os.sep}")
-    work: list[tuple[Path, list[Job] | InputError]] = []
+    work: Work = []
     named: dict[str, Path] = {}
     for path, error in files:
         if error:
@@ -262,10 +297,9 @@ def inputs_and_jobs(
             named[path.name] = path
         jobs = [
             Job(
-                input=path, output=output, scale=scale, size=size, model=args.model, weights=args.weights,
-                engine=args.engine, precision=args.precision, threads=args.threads, cut=cut, stream=args.stream,
-                deinterlace=args.deinterlace, rate=args.rate, codec=args.codec, crf=args.crf, preset=args.preset,
-                encoder_options=tuple(options), overwrite=args.overwrite, skip_existing=args.skip_existing,
+                input=path, output=output, scale=scale, size=size, stream=args.stream, deinterlace=args.deinterlace,
+                rate=args.rate, encoder_options=tuple(options), overwrite=args.overwrite,
+                skip_existing=args.skip_existing, **shared,
             ) for scale in args.scale
         ]
         if path in listed and still_format(path):  # what is said of a folder's videos is not said of its pictures

@@ -65,6 +65,13 @@ class Frame:
         return self.planes[0].shape[1]
 
 
+def turned(plane: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of a stored plane (H, W, …) as it is to be seen, by EXIF's ``orientation``: 1 to 8."""
+    if orientation > 4:
+        plane = plane.swapaxes(0, 1)
+    return plane[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Mastering:
     """The display that an HDR video was graded on (SMPTE ST 2086), exactly as the stream has it.

@@ -8,10 +8,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from vsr.compare import check_layout, composed_size
 from vsr.engines import Engine, engine_choice
 from vsr.errors import Cancelled, CheckError, OutputError, UsageError
 from vsr.events import Done, Event
@@ -36,6 +37,8 @@ class Job:
 
     ``size`` is a size to reach instead of ``scale``; ``weights`` is a file to use in the model's place; ``threads`` is
     for the engine, None its own choice. ``cut``, ``stream``, ``deinterlace`` and ``rate`` are those of ``Decoder``.
+    ``compare``, one of `vsr.compare.LAYOUTS`, asks for bicubic and the model's picture in one; such an output is named,
+    and a video's may be a picture, of its first frame (in the cut).
     ``codec`` None is the first encoder that holds all that the source has; it, ``crf``, ``preset`` and
     ``encoder_options`` are those of ``EncoderSettings``. An existing output is an error, unless it is to be replaced
     (``overwrite``) or kept (``skip_existing``).
@@ -54,6 +57,7 @@ class Job:
     stream: int | None = None
     deinterlace: str = "auto"
     rate: Fraction | None = None
+    compare: str | None = None
     codec: str | None = None
     crf: float | None = None
     preset: str | None = None
@@ -75,11 +79,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where a job's output goes, as what, and how large; ``container`` is FFmpeg's name of the muxer."""
+    """Where a job's output goes, as what, and how large; ``container`` is FFmpeg's name of the muxer. ``upscaled`` is
+    what the source becomes, ``resolution`` what is written, which is larger where two are compared side by side."""
 
     target: Path
     container: str
     settings: EncoderSettings
+    upscaled: Resolution
     resolution: Resolution
     warnings: tuple[tuple[str, str], ...]
 
@@ -92,6 +98,10 @@ def check_job(job: Job) -> bool:
     """
     if job.overwrite and job.skip_existing:
         raise UsageError("an existing output is replaced or skipped, not both; choose one")
+    if job.compare is not None:
+        check_layout(job.compare)
+        if job.named_output is None:
+            raise UsageError("a comparison is written to a file of its own; name it with -o")
     Deinterlacer(job.deinterlace)  # raises for a mode that there is not
     if job.size is None:
         _check_model(job, job.scale)
@@ -124,7 +134,7 @@ def _check_model(job: Job, scale: int) -> None:
 def _makes_picture(job: Job) -> bool:
     """Whether the output is a still picture: where ``-o`` names one, or names nothing and the input is one.
 
-    Raises ``UsageError`` for a picture of a video, and for options that pictures have not.
+    Raises ``UsageError`` for a picture of a video that is not compared, and for options that pictures have not.
     """
     form = still_format(job.input)
     target = job.named_output
@@ -133,15 +143,28 @@ def _makes_picture(job: Job) -> bool:
             return False
     elif target.suffix.lower() not in PICTURES:
         return False
-    elif form is None and os.path.exists(job.input):
+    elif form is None and not job.compare and os.path.exists(job.input):
         raise UsageError(f"{target} is a picture's name, and {job.input} is no picture; name a video, as .mkv")
     options: dict[str, object] = {
         "codec": job.codec, "crf": job.crf, "preset": job.preset, "encoder option": job.encoder_options or None,
-        "stream": job.stream, "cut": job.cut, "frame rate": job.rate,
     }
+    if form is None:
+        picture = target
+        options["end"] = job.cut and job.cut.end
+    else:
+        picture = job.input
+        options |= {"stream": job.stream, "cut": job.cut, "frame rate": job.rate}
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(f"{job.input} is a picture: it has no {' or '.join(given)}")
+        raise UsageError(f"{picture} is a picture: it has no {' or '.join(given)}")
     return True
+
+
+def composition(job: Job, upscaled: Resolution, chroma: tuple[int, int] | None, orientation: int) -> Resolution:
+    """What is written of what the source becomes; ``chroma`` and ``orientation`` are those of `vsr.compare`."""
+    if job.compare is None:
+        return upscaled
+    width, height = composed_size(job.compare, (upscaled.width, upscaled.height), chroma, orientation)
+    return replace(upscaled, width=width, height=height)
 
 
 def picture_target(job: Job, resolution: Resolution) -> Path:
@@ -205,7 +228,8 @@ def plan(job: Job, source: Decoder) -> Plan:
             suffix, container = ".mkv", "matroska"
         target = _beside(job, resolution, suffix)
     settings.check(container)
-    return Plan(target, container, settings, resolution, tuple(warnings))
+    written = composition(job, resolution, source.layout.chroma, source.orientation)
+    return Plan(target, container, settings, resolution, written, tuple(warnings))
 
 
 def _not_in_avi(container: str, source: Decoder) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import av
 
+from vsr.compare import Comparer
 from vsr.engines import ON_PROCESSORS, Engine, engine_choice, open_engine
 from vsr.engines.resample import resizer
 from vsr.errors import InputError
@@ -183,16 +184,22 @@ class _Output:
 
     def open(self, source: Decoder, engines: Callable[..., Engine], stack: contextlib.ExitStack) -> None:
         """Everything that the job needs; ``stack`` closes it again."""
-        job, made, info = self.job, self.plan.resolution, source.info
+        job, made, info = self.job, self.plan.upscaled, source.info
         self.part = PartFile(self.plan.target, job.overwrite)
         full_range, layout, size = info.color.range == FULL_RANGE, source.layout, (made.width, made.height)
         with beside(partial(self._compile_chroma, source)):  # compiling is what the first frame waits for
             self.engine = stack.enter_context(engine_for(job, made.factor, layout.bits, full_range, engines))
-        self.upscaler = Upscaler(self.engine, layout.chroma, info.color.chroma_location, *size)
+        how = self.engine, layout.chroma, info.color.chroma_location, *size
+        if job.compare is None:
+            self.upscaler = Upscaler(*how)
+        else:
+            self.upscaler = Comparer(*how, job.compare, info.color, source.orientation)
         stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
         self.part.create()
         self.encoder = stack.enter_context(
-            Encoder(self.part.path, self.plan.container, source, made, self.plan.settings, self.plan.target)
+            Encoder(
+                self.part.path, self.plan.container, source, self.plan.resolution, self.plan.settings, self.plan.target
+            )
         )
         self.encoder.warnings.extendleft(reversed(self.plan.warnings))
 
@@ -200,7 +207,7 @@ class _Output:
         """What the first frame would wait for otherwise, where chroma goes through the processor."""
         kind = engine_choice(self.job.engine, self.job.precision).name
         if source.layout.chroma and kind in ON_PROCESSORS:
-            sizes = (source.info.width, source.info.height), (self.plan.resolution.width, self.plan.resolution.height)
+            sizes = (source.info.width, source.info.height), (self.plan.upscaled.width, self.plan.upscaled.height)
             resize = resize_of(*sizes, source.layout.chroma, source.info.color.chroma_location)
             resizer(resize, source.layout.bits, kind, self.job.threads)
 

@@ -1,4 +1,4 @@
-"""A picture job: read ▶ upscale ▶ write, then a look at what was made."""
+"""A picture job: read ▶ upscale ▶ write, then a look at what was made. Frames of videos as pictures."""
 
 from __future__ import annotations
 
@@ -6,30 +6,40 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from vsr.compare import Comparer
 from vsr.engines import Engine
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.events import Done, Event, Progress, Started, Warned
-from vsr.job import Control, Job, complete, engine_for, is_free, picture_target
+from vsr.frame import Frame, VideoInfo, turned
+from vsr.job import Control, Job, complete, composition, engine_for, is_free, picture_target
+from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.partfile import PartFile
 from vsr.media.picture import (
     BITS,
     PICTURES,
+    Metadata,
     Picture,
     check_writable,
     fitted,
     read_picture,
+    seen_color,
+    still_format,
     to_frame,
     to_pixels,
     write_picture,
 )
+from vsr.media.pixels import FULL_RANGE
 from vsr.media.verify import Check
-from vsr.size import Shape, resolve
-from vsr.upscale import Upscaler
+from vsr.size import Resolution, Shape, resolve
+from vsr.upscale import Size, Upscaler, whole_chroma
+
+_HDR, _WIDE, _UNSPECIFIED = (16, 18), (9, 11, 12), 2  # PQ, HLG; BT.2020, P3; as AVCOL_TRC_* and AVCOL_PRI_*
 
 
 def run_stills(
@@ -39,13 +49,13 @@ def run_stills(
     taken: Collection[Path],
     engines: Callable[..., Engine],
 ) -> list[Done]:
-    """Upscale one picture, once for each job; what is told, raised and left behind is as with a video of one frame."""
+    """Upscale one picture, or the first frame of a video, once for each job; what is told, raised and left behind is as
+    with a video of one frame."""
     begun = time.monotonic()
     clock = [time.perf_counter()]
     path = jobs[0].input
-    source = read_picture(path)
-    shape = Shape(*source.size, source.metadata.rotation_degrees)
-    frame = to_frame(source.pixels)
+    source = _read(jobs[0], control)
+    frame, chroma, orientation = source.frame, source.chroma, source.orientation
     clock.append(time.perf_counter())
     for code, message in source.warnings:
         emit(Warned(path, code, message))
@@ -53,15 +63,16 @@ def run_stills(
     with contextlib.ExitStack() as stack:
         for job in jobs:
             control.obey()
-            resolution = resolve(shape, job.size or job.scale, path)
+            upscaled = resolve(source.shape, job.size or job.scale, path)
+            resolution = composition(job, upscaled, chroma, orientation)
             target = picture_target(job, resolution)
             if not is_free(job, target, [*taken, *(part.target for part, _ in made)]):
                 emit(Warned(path, "skipped", f"{target} exists already; skipped"))
                 continue
-            width, height = resolution.width, resolution.height
+            width, height = size = source.written(resolution)
             check_writable(target, width, height)
             part = PartFile(target, job.overwrite)
-            with engine_for(job, resolution.factor, BITS, True, engines) as engine:
+            with engine_for(job, resolution.factor, frame.bits, frame.color.range == FULL_RANGE, engines) as engine:
                 form = PICTURES[target.suffix.lower()]
                 emit(
                     Started(
@@ -70,22 +81,89 @@ def run_stills(
                         estimate=None,
                     )
                 )
-                upscaler = Upscaler(engine, (0, 0) if len(frame.planes) == 3 else None, 0, width, height)
-                pixels = to_pixels(upscaler(frame), source.bits)
+                how = engine, chroma, frame.color.chroma_location, upscaled.width, upscaled.height
+                if job.compare is None:
+                    upscaler = Upscaler(*how)
+                else:
+                    upscaler = Comparer(*how, job.compare, frame.color, orientation)
+                made_frame = upscaler(frame)
+                if source.picture is None:
+                    picture = picture_of(made_frame, orientation)
+                else:
+                    picture = replace(source.picture, pixels=to_pixels(made_frame, source.picture.bits))
+                picture = fitted(picture, form)
             clock.append(time.perf_counter())
             control.check()
             stack.push(part)
             part.create()
-            picture = fitted(replace(source, pixels=pixels), form)
             write_picture(part.path, picture)
             clock.append(time.perf_counter())
             emit(_progress(path, clock))
-            for warning in (resolution.warning, *engine.warnings, *picture.warnings):
+            for warning in (upscaled.warning, *engine.warnings, *picture.warnings):
                 if warning:
                     emit(Warned(path, *warning))
             control.check()
-            made.append((part, _checks(part.path, picture, width, height)))
+            made.append((part, _checks(part.path, picture, size)))
         return complete(path, made, 1, lambda: time.monotonic() - begun - control.paused_s, emit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is to be upscaled, of what ``shape``, subsampling and EXIF orientation; ``picture`` as its file holds it,
+    None for a frame of a video, of which an upright picture is made."""
+
+    frame: Frame
+    shape: Shape | VideoInfo
+    chroma: tuple[int, int] | None
+    orientation: int
+    picture: Picture | None
+    warnings: tuple[tuple[str, str], ...]
+
+    def written(self, resolution: Resolution) -> Size:
+        """Width and height of the file."""
+        size = resolution.width, resolution.height
+        return size[::-1] if self.picture is None and self.orientation > 4 else size
+
+
+def _read(job: Job, control: Control) -> _Source:
+    if still_format(job.input) or not job.compare:
+        picture = read_picture(job.input)
+        frame, orientation = to_frame(picture.pixels), picture.metadata.orientation
+        shape = Shape(*picture.size, picture.metadata.rotation_degrees)
+        chroma = (0, 0) if len(frame.planes) == 3 else None
+        return _Source(frame, shape, chroma, orientation, picture, picture.warnings)
+    rate = job.rate or IMAGE_RATE
+    how = partial(Decoder, stream=job.stream, deinterlace=job.deinterlace, rate=rate, check=control.check)
+    with how(job.input, job.cut) as video:
+        info = video.info
+        frame = next(item for item in video if isinstance(item, Frame))
+        frame = replace(frame, color=seen_color(frame.color, info.width, info.height))
+        return _Source(frame, info, video.layout.chroma, video.orientation, None, tuple(video.warnings))
+
+
+def picture_of(frame: Frame, orientation: int = 1) -> Picture:
+    """A frame of a video as a PNG is to hold it: upright by EXIF's ``orientation``, 8 bits or 16; colours that are not
+    a screen's usual ones are said. See `seen_color` for a frame whose ``color`` says no matrix."""
+    pixels = to_pixels(whole_chroma(frame), 8 if frame.bits == 8 else BITS)
+    color = frame.color
+    told: tuple[tuple[bytes, bytes], ...] = ()
+    if (color.transfer in _HDR or color.primaries in _WIDE) and _UNSPECIFIED not in (color.transfer, color.primaries):
+        told = ((b"cICP", bytes([color.primaries, color.transfer, 0, 1])),)
+    return Picture(np.ascontiguousarray(turned(pixels, orientation)), "png", True, Metadata(native=told))
+
+
+def save_picture(picture: Picture, target: Path, overwrite: bool = False) -> None:
+    """Write ``picture`` as the format that ``target``'s extension names; there is a file when it is complete.
+
+    Raises ``UsageError`` for an extension of no picture, ``OutputError``.
+    """
+    form = PICTURES.get(target.suffix.lower())
+    if form is None:
+        raise UsageError(f"{target} has no extension of a picture; use one of {', '.join(PICTURES)}")
+    check_writable(target, *picture.size)
+    with PartFile(target, overwrite) as part:
+        write_picture(part.path, fitted(picture, form))
+        part.commit()
 
 
 def _progress(path: Path, clock: list[float]) -> Progress:
@@ -95,14 +173,14 @@ def _progress(path: Path, clock: list[float]) -> Progress:
     return Progress(path, 1, 1, 1000 / max(sum(ms), 1e-3), 0.0, stage_ms, max(stage_ms, key=stage_ms.__getitem__))
 
 
-def _checks(path: Path, made: Picture, width: int, height: int) -> tuple[Check, ...]:
+def _checks(path: Path, made: Picture, size: Size) -> tuple[Check, ...]:
     """The finished file, decoded again, beside what was to be written."""
     try:
         got = read_picture(path)
     except InputError as error:
         return (Check("readable", False, True, str(error)),)
     pairs = {
-        "size": (f"{width}x{height}", f"{got.size[0]}x{got.size[1]}"),
+        "size": (f"{size[0]}x{size[1]}", f"{got.size[0]}x{got.size[1]}"),
         "format": (made.format, got.format),
         "channels": (made.channels, got.channels),
         "bits": (made.bits, got.bits),

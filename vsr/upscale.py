@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from vsr.engines import Engine
-from vsr.engines.resample import Grid, Resize
+from vsr.engines.resample import Grid, Resize, resizer
 from vsr.frame import Frame
 
 # AVCHROMA_LOC_* as the (horizontal, vertical) place in the block of luma samples that share one of chroma:
@@ -69,15 +71,43 @@ class Upscaler:
 
     def begin(self, frame: Frame) -> Callable[[], Frame]:
         """The same in two steps, as `Engine.begin`: what is returned waits for the new frame."""
+        planes = self._begin(frame, [])
+        return lambda: _made(frame, planes())
+
+    def begin_both(self, frame: Frame) -> Callable[[], tuple[Frame, Frame]]:
+        """As `begin`, for two frames: bicubic, then by the engine. All planes but luma are the same arrays in both."""
+        size = frame.width, frame.height
+        planes = self._begin(frame, [(frame.luma, resize_of(size, self._size))])
+
+        def finished() -> tuple[Frame, Frame]:
+            *made, bicubic = planes()
+            upscaled = _made(frame, made)
+            return replace(upscaled, planes=(bicubic, *upscaled.planes[1:])), upscaled
+
+        return finished
+
+    def _begin(self, frame: Frame, more: list[tuple[np.ndarray, Resize]]) -> Callable[[], list[np.ndarray]]:
+        """All planes, alpha the last of the frame's own, then ``more``."""
         size = frame.width, frame.height
         others = [(plane, resize_of(size, self._size, *self._chroma)) for plane in frame.planes[1:]]
         if frame.alpha is not None:
             others.append((frame.alpha, resize_of(size, self._size)))
-        planes = self._engine.begin(frame.luma, self._size[::-1], others)
+        return self._engine.begin(frame.luma, self._size[::-1], others + more)
 
-        def finished() -> Frame:
-            made = planes()
-            alpha = None if frame.alpha is None else made[-1]
-            return replace(frame, planes=tuple(made[: len(frame.planes)]), alpha=alpha)
 
-        return finished
+def _made(frame: Frame, planes: list[np.ndarray]) -> Frame:
+    """``frame`` with other ``planes``, alpha the last."""
+    alpha = None if frame.alpha is None else planes[-1]
+    return replace(frame, planes=tuple(planes[: len(frame.planes)]), alpha=alpha)
+
+
+def whole_chroma(frame: Frame) -> Frame:
+    """``frame`` in 4:4:4: chroma bicubically from the sites of its ``color`` to those of luma."""
+    if len(frame.planes) == 1 or frame.planes[1].shape == frame.luma.shape:
+        return frame
+    small, big = frame.planes[1].shape, frame.luma.shape
+    factors = [next(f for f in (1, 2, 4) if -(-b // f) == s) for b, s in zip(big, small, strict=True)]
+    places = _SITES.get(frame.color.chroma_location, _CENTRED)[::-1]
+    y, x = (Grid(1 / f, -place * (f - 1) / f) for f, place in zip(factors, places, strict=True))
+    enlarge = resizer(Resize(small, big, x, y), frame.bits, "auto", None)
+    return replace(frame, planes=(frame.luma, *map(enlarge, frame.planes[1:])))

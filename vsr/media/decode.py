@@ -186,6 +186,14 @@ class Decoder:
         self._items.close()
         self._close()
 
+    @property
+    def orientation(self) -> int:
+        """How the picture is to be shown, as EXIF counts it: 1 to 8."""
+        a, b, _, c, d, *_ = self.display_matrix or (1, 0, 0, 0, 1)  # shown x is a·x + c·y, shown y is b·x + d·y
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return {(False, False): 1, (True, False): 2, (True, True): 3, (False, True): 4}[a < 0, d < 0]
+        return {(False, False): 5, (True, False): 6, (True, True): 7, (False, True): 8}[c < 0, b < 0]
+
     def attached_picture(self, stream: Stream) -> bytes | None:
         """The file of a cover (an input stream with that disposition); to be asked before iterating."""
         return self._covers.get(stream)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsr.errors import InputError, OutputError
-from vsr.frame import Color, Frame
+from vsr.frame import Color, Frame, turned
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -34,9 +34,18 @@ _COMPRESSION = 3  # of PNG: 6 makes photos 10 % smaller in half as much time aga
 _ROWS = 256  # that are converted at a time, so that the wide numbers in between stay small
 _ORDER = {"L": "L", "RGB": "BGR", "RGBA": "BGRA"}  # of a pixel's channels, by Pillow's mode
 
-# BT.601 in full range, from and to BGR: rows of three factors and what is added
-_ZERO = 32768  # the code of no chroma
-_KR, _KB = 0.299, 0.114
+# The weights of red and blue in luma, by AVCOL_SPC_*
+_BT709, _BT601 = 1, 5
+_WEIGHTS = {
+    _BT709: (0.2126, 0.0722), 4: (0.30, 0.11), _BT601: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087),
+    9: (0.2627, 0.0593), 10: (0.2627, 0.0593),
+}
+_UNSPECIFIED, _FULL_RANGE = 2, 2  # as AVCOL_SPC_*, AVCOL_RANGE_JPEG
+_HD = 1280, 720  # pictures as wide or high as this are BT.709 where nothing is said, others BT.601
+_MOST = 65535
+_ZERO = 32768  # the code of no chroma, of 16 bits
+# BT.601 in full range of 16 bits, from BGR: rows of three factors and what is added
+_KR, _KB = _WEIGHTS[_BT601]
 _KG = 1 - _KR - _KB
 _CB, _CR = 2 - 2 * _KB, 2 - 2 * _KR
 _TO_YUV = np.array([
@@ -44,12 +53,6 @@ _TO_YUV = np.array([
     [0.5, -_KG / _CB, -_KR / _CB, _ZERO],
     [-_KB / _CR, -_KG / _CR, 0.5, _ZERO],
 ])
-_TO_BGR = np.array([
-    [1, _CB, 0, -_CB * _ZERO],
-    [1, -_CB * _KB / _KG, -_CR * _KR / _KG, (_CB * _KB + _CR * _KR) / _KG * _ZERO],
-    [1, 0, _CR, -_CR * _ZERO],
-])
-_FULL_RANGE, _BT601 = 2, 5  # AVCOL_RANGE_JPEG, AVCOL_SPC_BT470BG
 
 _MAGIC = 40  # bytes at the beginning that tell a format
 _PNG_HEADER, _PNG_BITS = 33, 24  # bytes before the first chunk that may be another; where the bits a channel stand
@@ -216,7 +219,7 @@ def read_picture(path: Path) -> Picture:
         pixels = _array(path, image)
     held = Metadata(exif and exif.removeprefix(_EXIF), icc, xmp, dpi, tuple(_native(image, data, found)))
     if found in ("avif", "tiff"):
-        pixels = _turned(pixels, held.orientation) if found == "avif" else pixels
+        pixels = np.ascontiguousarray(turned(pixels, held.orientation)) if found == "avif" else pixels
         held = replace(held, exif=None)
     lossless = found in ("png", "bmp", "tiff") or (found == "webp" and re.findall(b"VP8[ L]", data)[:1] == [b"VP8L"])
     return Picture(pixels, found if found in PICTURES.values() else "png", lossless, held, tuple(said))
@@ -304,15 +307,6 @@ def _decoded(path: Path, data: bytes) -> np.ndarray:
     return pixels
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The pixels as EXIF's orientation asks for them."""
-    if orientation > 4:
-        pixels = pixels.swapaxes(0, 1)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return np.ascontiguousarray(pixels[::rows, ::columns])
-
-
 # ---- planes ------------------------------------------------------------------------------------------------------
 
 
@@ -345,19 +339,45 @@ def _frame(planes: tuple[np.ndarray, ...], alpha: np.ndarray | None) -> Frame:
 
 
 def to_pixels(frame: Frame, bits: int) -> np.ndarray:
-    """The pixels (see `Picture`) of a frame as `to_frame` makes them, rounded to ``bits`` (8 or 16)."""
+    """The pixels (see `Picture`) of a 4:4:4 or grey frame, rounded to ``bits`` (8 or 16).
+
+    Its ``color`` says matrix and range; a matrix that is not known is that of BT.709. Transfer and primaries stay.
+    """
     import cv2
 
-    if len(frame.planes) == 1:
-        return _narrow(frame.luma, bits)
-    channels = 3 if frame.alpha is None else 4
+    colors = len(frame.planes)
+    channels = colors if frame.alpha is None else colors + 1
     pixels = np.empty((frame.height, frame.width, channels), np.uint8 if bits == 8 else np.uint16)
+    factors, opacity = _to_bgr(frame.color, frame.bits, colors), np.array([[_MOST / (2**frame.bits - 1)]])
     for top in range(0, frame.height, _ROWS):
         rows = slice(top, top + _ROWS)
-        pixels[rows, :, :3] = _narrow(cv2.transform(cv2.merge([plane[rows] for plane in frame.planes]), _TO_BGR), bits)
+        codes = cv2.merge([plane[rows].astype(np.uint16) for plane in frame.planes])
+        made = _narrow(cv2.transform(codes, factors), bits)
+        pixels[rows, :, :colors] = made.reshape(*made.shape[:2], colors)
         if frame.alpha is not None:
-            pixels[rows, :, 3] = _narrow(frame.alpha[rows], bits)
-    return pixels
+            pixels[rows, :, -1] = _narrow(cv2.transform(frame.alpha[rows].astype(np.uint16), opacity), bits)
+    return pixels[..., 0] if channels == 1 else pixels
+
+
+def _to_bgr(color: Color, bits: int, planes: int) -> np.ndarray:
+    """From ``bits``-bit luma and chroma, or luma alone, to BGR or grey of 16 bits: rows of a factor for each of the
+    ``planes`` and what is added."""
+    red, blue = _WEIGHTS.get(color.space, _WEIGHTS[_BT709])
+    green, cb, cr = 1 - red - blue, 2 - 2 * blue, 2 - 2 * red
+    factors = np.array([[1, cb, 0], [1, -cb * blue / green, -cr * red / green], [1, 0, cr]])
+    if color.range == _FULL_RANGE:
+        black, spans = 0, np.full(3, 2**bits - 1)
+    else:
+        black, spans = 16 << (bits - 8), np.array([219, 224, 224]) << (bits - 8)
+    factors = (factors * (_MOST / spans))[:planes, :planes]
+    return np.column_stack([factors, -factors @ [black, 1 << (bits - 1), 1 << (bits - 1)][:planes]])
+
+
+def seen_color(color: Color, width: int, height: int) -> Color:
+    """``color`` of a video of that size, with the matrix that players take where none is said."""
+    if color.space != _UNSPECIFIED:
+        return color
+    return replace(color, space=_BT709 if width >= _HD[0] or height >= _HD[1] else _BT601)
 
 
 def _wide(pixels: np.ndarray) -> np.ndarray:
