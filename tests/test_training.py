@@ -206,16 +206,20 @@ def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
     patches = Patches(pairs[:1], 3, 4, 2)
     low, high = patches.draw(64, np.random.default_rng(0), choose=2)
     assert low.shape == (64, 8, 8) and high.shape == (64, 12, 12)
-    windows = np.lib.stride_tricks.sliding_window_view(pairs[0][1], (12, 12))[6::3, 6::3] / np.float32(255)
-    lows = np.lib.stride_tricks.sliding_window_view(pairs[0][0], (8, 8)) / np.float32(255)
+    windows = np.lib.stride_tricks.sliding_window_view(pairs[0][1], (12, 12))[6::3, 6::3] / 255 - 125.5 / 255
+    lows = np.lib.stride_tricks.sliding_window_view(pairs[0][0], (8, 8)) / 255 - 125.5 / 255
+    gains = []
     turns = [(k, flip) for k in range(4) for flip in (False, True)]
     for a, b in zip(low, high, strict=True):
         found = []
         for k, flip in turns:
             undone, same = (np.rot90(p[:, ::-1] if flip else p, -k) for p in (b, a))
-            places = np.argwhere((windows == undone).all((2, 3)))
-            found += [np.allclose(lows[y, x], same, atol=1e-6) for y, x in places]
-        assert any(found)
+            gain = (undone.std() / windows.std((2, 3)))[:, :, None, None]
+            places = np.argwhere((np.abs(windows * gain + 0.5 - undone) < 1e-5).all((2, 3)))
+            found += [gain[y, x] for y, x in places if np.allclose(lows[y, x] * gain[y, x] + 0.5, same, atol=1e-5)]
+        assert len(found) == 1
+        gains += found
+    assert 0.8 <= min(gains) < 0.85 and 1.12 < max(gains) <= 255 / 219 + 1e-5
 
 
 def test_soap_turns_a_badly_conditioned_problem_straight() -> None:

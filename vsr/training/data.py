@@ -15,6 +15,8 @@ FOLDERS = {  # what a recipe may name -> where it lies under --data
     "photos_y": "train/photos_y", "cid22_y": "train/CID22_y",
 }
 VALIDATION = 20  # every tenth picture of BSDS500test is kept out of training, as [F16] keeps 20 of BSD500's
+GREY = np.float32((16 + 235) / 2)
+CONTRAST = (0.8, 255 / (235 - 16))
 SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)  # [F16, section 4.1]: copies of every training picture
 
 
@@ -55,7 +57,8 @@ class Patches:
         self.cumulative = np.cumsum(self.rows * self.columns)
 
     def draw(self, count: int, rng: np.random.Generator, choose: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """``count`` patches, each the strongest in contrast of ``choose`` draws, in a random one of 8 orientations.
+        """``count`` patches, each the strongest in contrast of ``choose`` draws, in a random one of 8 orientations and
+        with a random contrast about mid-grey, so that they fill 0 to 255 where pictures keep to 16 to 235.
 
         Returns low (count, size + 2·margin, same) float32 and high (count, n·size, same) float32, in codes / 255.
         """
@@ -81,7 +84,8 @@ class Patches:
             for patch in (low, high):
                 turned = np.rot90(patch[where], turn % 4, (1, 2))
                 patch[where] = turned[:, :, ::-1] if turn >= 4 else turned
-        return low / np.float32(255), high / np.float32(255)
+        gain = rng.uniform(*CONTRAST, (count, 1, 1)).astype(np.float32)
+        return tuple((patch - GREY) / np.float32(255) * gain + np.float32(0.5) for patch in (low, high))
 
     @staticmethod
     def _gather(flat: np.ndarray, corner: np.ndarray, width: np.ndarray, side: int) -> np.ndarray:

@@ -71,7 +71,7 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
     first = recipe("-first", 3, iterations, rate, photograph_shrinks=SHRINKS)
-    three = recipe("", 3, iterations * 3 // 4, rate * 0.7, start=first.name)
+    three = recipe("", 3, iterations // 3, rate * 0.5, start=first.name)
     two = recipe("", 2, iterations // 3, rate * 0.5, start=first.name, sets=("t91",))
     four = recipe("", 4, iterations // 3, rate * 0.7, start=first.name)
     int8 = [recipe("_int8", start.scale, iterations // 10, rate * 0.15, start=start.name, sets=start.sets,
