@@ -54,7 +54,7 @@ class Recipe:
 
 def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs of no more
-    than 0.7 of their size; from the first, its trunk and the deconvolution that is solved for on it, ×4 on the same
+    than 0.7 of their size (``-sharp``), and again; from ``-sharp``, its trunk and the deconvolution that is solved for on it, ×4 on the same
     pictures and ×2 on the 91 images alone, which are sharp even for it. From each, on its pictures, the weights for
     precision int8.
 
@@ -71,12 +71,13 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
     first = recipe("-first", 3, iterations, rate, photograph_shrinks=SHRINKS)
-    three = recipe("", 3, iterations // 3, rate * 0.5, start=first.name)
-    two = recipe("", 2, iterations // 3, rate * 0.5, start=first.name, sets=("t91",))
-    four = recipe("", 4, iterations // 3, rate * 0.7, start=first.name)
+    sharp = recipe("-sharp", 3, iterations * 3 // 4, rate * 0.7, start=first.name)
+    three = recipe("", 3, iterations // 3, rate * 0.4, start=sharp.name)
+    two = recipe("", 2, iterations // 3, rate * 0.5, start=sharp.name, sets=("t91",))
+    four = recipe("", 4, iterations // 3, rate * 0.7, start=sharp.name)
     int8 = [recipe("_int8", start.scale, iterations // 10, rate * 0.15, start=start.name, sets=start.sets,
                    quantized=True) for start in (two, three, four)]
-    return [first, three, two, four, *int8]
+    return [first, sharp, three, two, four, *int8]
 
 
 def _members(rate: float) -> Iterator[Recipe]:
