@@ -54,9 +54,9 @@ class Recipe:
 
 def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs of no more
-    than 0.7 of their size (``-sharp``), and again; from ``-sharp``, its trunk and the deconvolution that is solved for on it, ×4 on the same
-    pictures and ×2 on the 91 images alone, which are sharp even for it. From each, on its pictures, the weights for
-    precision int8.
+    than 0.7 of their size (``-sharp``), and again; from ``-sharp``, its trunk and the deconvolution that is solved for
+    on it, ×4 on the same pictures and ×2 on the 91 images alone, which are sharp even for it. From each, on its
+    pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
