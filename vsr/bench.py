@@ -141,7 +141,7 @@ def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size
             median_ms=median_ms,
             p95_ms=float(np.percentile(moving_ms, 95)),
             # Every weight is used once for every input pixel, those of the deconvolution too.
-            gmac_per_s=weights.parameters * width * height / median_ms / 1e6 if weights else None,
+            gmac_per_s=weights.network.multiplications(scale) * width * height / median_ms / 1e6 if weights else None,
             peak_gmac_per_s=max(peaks, default=None),
             still_ms=float(np.median(still_ms)),
             reused=watching.reused,

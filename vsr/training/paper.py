@@ -27,7 +27,7 @@ from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 from vsr.training.data import split
 from vsr.training.recipes import PaperRecipe
-from vsr.training.train import CHECKPOINT_SECONDS, _commit
+from vsr.training.train import CHECKPOINT_SECONDS, revision
 
 MOMENTUM = 0.9
 REPORT_STEPS = 2000
@@ -49,7 +49,7 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    commit = _commit()
+    commit = revision()
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = starting_net(recipe, out)

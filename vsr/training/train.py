@@ -52,7 +52,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    commit = _commit()
+    commit = revision()
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = Net(Network.parse(recipe.network), recipe.scale)
@@ -152,7 +152,7 @@ def _gradients(net: Net, patch: int, device: str) -> Callable[[np.ndarray, np.nd
 
 
 def _go_on_from(net: Net, path: Path) -> bool:
-    """Take the trunk of finished weights, and the deconvolution where it is of the same scale: whether it is."""
+    """Take the trunk of finished weights, and the deconvolution where it is of the same scale; whether nothing is missing."""
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
@@ -160,7 +160,7 @@ def _go_on_from(net: Net, path: Path) -> bool:
     keep = {key: value for key, value in done.state_dict().items()
             if done.scale == net.scale or not key.startswith("deconvolution")}
     net.load_state_dict(keep, strict=False)
-    return done.scale == net.scale
+    return done.scale == net.scale or net.deconvolution is None
 
 
 def _matrices(net: Net) -> list[list[torch.nn.Parameter]]:
@@ -202,14 +202,14 @@ def write_card(path: Path, recipe: Recipe, data: Path, log: list[dict[str, float
     card: dict[str, Any] = {
         "model": recipe.model, "scale": recipe.scale, "network": recipe.network,
         "parameters": weights.parameters, "recipe": dataclasses.asdict(recipe), "before": before, "pictures": pictures,
-        "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
+        "iterations": recipe.iterations, "seconds": log[-1]["seconds"], "log": log,
         "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": measured,
         "others": {other.stem: json.loads(other.read_text("utf-8"))["scores"] for other in rivals},
     }
     write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
 
 
-def _commit() -> str:
+def revision() -> str:
     """The source revision where this runs from a checkout, else the version."""
     try:
         run = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=Path(__file__).parent, check=True,
