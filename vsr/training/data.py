@@ -85,7 +85,8 @@ class Patches:
                 turned = np.rot90(patch[where], turn % 4, (1, 2))
                 patch[where] = turned[:, :, ::-1] if turn >= 4 else turned
         gain = rng.uniform(*CONTRAST, (count, 1, 1)).astype(np.float32)
-        return tuple((patch - GREY) / np.float32(255) * gain + np.float32(0.5) for patch in (low, high))
+        low, high = ((patch - GREY) / np.float32(255) * gain + np.float32(0.5) for patch in (low, high))
+        return low, high
 
     @staticmethod
     def _gather(flat: np.ndarray, corner: np.ndarray, width: np.ndarray, side: int) -> np.ndarray:

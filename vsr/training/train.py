@@ -152,7 +152,7 @@ def _gradients(net: Net, patch: int, device: str) -> Callable[[np.ndarray, np.nd
 
 
 def _go_on_from(net: Net, path: Path) -> bool:
-    """Take the trunk of finished weights, and the deconvolution where it is of the same scale; whether nothing is missing."""
+    """Take the trunk of finished weights, and the deconvolution where it is of the same scale; whether that was all."""
     for needed in (path, path.with_suffix(".json")):
         if not needed.is_file():
             raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
