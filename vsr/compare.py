@@ -44,7 +44,7 @@ def composed_size(layout: str, size: Size, chroma: tuple[int, int] | None, orien
 def label(engine: Engine) -> str:
     """What is to be read of pictures that ``engine`` makes. (Pillow's own font has no multiplication sign.)"""
     name = re.sub(r"f?srcnn\b", lambda match: match[0].upper(), engine.model)
-    return f"{name[0].upper()}{name[1:]} x{engine.scale} · {engine.precision}"
+    return f"{name[:1].upper()}{name[1:]} x{engine.scale} · {engine.precision}"
 
 
 @dataclass(frozen=True, slots=True)
