@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 from av.filter import Graph
+from av.video.frame import PictureType
 from conftest import Clip, Nearest, paint
 
 import vsr.media.decode
@@ -22,6 +23,7 @@ from vsr.media.decode import Decoder
 from vsr.media.deinterlace import Deinterlacer
 from vsr.media.pixels import Layout, Planar, layout_for, views
 from vsr.media.probe import probe
+from vsr.media.quantizer import as_h264, qp_of_index, qp_of_step
 from vsr.pipeline import Event, Job, Warned, run
 
 
@@ -530,6 +532,57 @@ def test_a_file_that_grows_meanwhile_is_told(clip: Clip) -> None:
 
 
 # ---- what comes with pictures ------------------------------------------------------------------------------------
+
+
+def quantizers(path: Path) -> list[float | None]:
+    with Decoder(path) as source:
+        return [item.quantizer for item in source if isinstance(item, Frame)]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "options", "wanted"),
+    [
+        ("a.mp4", "libx264", "yuv420p", {"qp": "30", "x264-params": "ipratio=1"}, 30),
+        ("a.mp4", "libx264", "yuv420p10le", {"qp": "42", "x264-params": "ipratio=1"}, 30),  # x264 counts from -12 on
+        ("a.webm", "libvpx-vp9", "yuv420p", dict.fromkeys(("crf", "qmin", "qmax"), "40") | {"b": "0"},
+         as_h264("vp9", qp_of_index(160))),
+        ("a.mpg", "mpeg2video", "yuv420p", {"qmin": "8", "qmax": "8"}, as_h264("mpeg", qp_of_step(16))),
+        ("a.avi", "mpeg4", "yuv420p", {"qmin": "8", "qmax": "8"}, as_h264("mpeg", qp_of_step(16))),
+    ],
+)
+def test_frames_say_how_coarse_they_are(
+    clip: Clip, name: str, codec: str, pix_fmt: str, options: dict[str, str], wanted: float
+) -> None:
+    found = quantizers(clip(name, codec=codec, pix_fmt=pix_fmt, time_base=Fraction(1, 25), pts=range(12),
+                            options=options))  # fmt: skip
+    assert len(found) == 12 and found == pytest.approx([wanted] * 12, abs=0.8)
+
+
+def test_frames_between_others_count_as_those(clip: Clip) -> None:
+    options = {"qp": "30", "x264-params": "ipratio=1:pbratio=4:bframes=3"}
+    path = clip("a.mp4", pts=range(0, 30 * 512, 512), options=options)
+    with av.open(str(path)) as container:
+        kinds = {PictureType(frame.pict_type).name for frame in container.decode(video=0)}
+    assert "B" in kinds and set(quantizers(path)) == {30.0}
+
+
+@pytest.mark.parametrize(("name", "codec", "coarse"), [
+    ("a.mkv", "libx265", {"x265-params": "log-level=none:crf=44:cutree=0"}),
+    ("a.mkv", "libsvtav1", {"crf": "60", "preset": "10"}),
+])  # fmt: skip
+def test_codecs_that_do_not_tell_are_estimated(clip: Clip, name: str, codec: str, coarse: dict[str, str]) -> None:
+    fine = {key: value.replace("crf=44", "crf=12") if "crf=" in value else {"crf": "12"}.get(key, value)
+            for key, value in coarse.items()}
+    found = {}
+    for kind, options in (("fine", fine), ("coarse", coarse)):
+        found[kind] = quantizers(clip(f"{kind}.mkv", codec=codec, size=(160, 128), pts=range(0, 40 * 512, 512),
+                                      options=options))  # fmt: skip
+        assert all(qp is not None and 0 <= qp <= 51 for qp in found[kind])
+    assert np.mean(found["coarse"][8:]) > np.mean(found["fine"][8:]) + 6
+
+
+def test_what_is_not_known_of_a_codec_is_left_open(clip: Clip) -> None:
+    assert quantizers(clip("a.mkv", codec="ffv1")) == [None] * 12
 
 
 def captions(path: Path) -> list[tuple[float, bytes]]:

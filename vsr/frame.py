@@ -30,7 +30,8 @@ class Frame:
     uint8, or uint16 with the code in the low ``bits`` bits. Rows may be padded (any row stride), pixels of a row are
     contiguous. ``alpha`` is the opacity, (H, W) as luma, from 0 to 2**bits - 1; None where everything is opaque.
     ``pts`` counts ``time_base`` units (seconds); None where the source has no timestamp. ``captions`` are closed
-    captions that came in the picture, in a form that only decoder and encoder know.
+    captions that came in the picture, in a form that only decoder and encoder know. ``quantizer`` is how coarsely the
+    source was quantised around here, as H.264's QP (0 to 51); None where that is not known.
     """
 
     planes: tuple[np.ndarray, ...]
@@ -42,6 +43,7 @@ class Frame:
     color: Color = field(default_factory=Color)
     alpha: np.ndarray | None = None
     captions: object | None = None
+    quantizer: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.planes) not in (1, 3):

@@ -17,6 +17,7 @@ from typing import Any
 import av
 from av.codec.context import ThreadType
 from av.stream import Disposition, Stream
+from av.video.frame import PictureType
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
 from vsr.errors import InputError
@@ -36,6 +37,7 @@ from vsr.media.probe import (
     side_data,
     video_info,
 )
+from vsr.media.quantizer import Quantizers
 from vsr.media.sound import SoundDecoder
 
 _HOPELESS = 500  # packets without a single picture after which a file is given up
@@ -107,6 +109,8 @@ class Decoder:
             self._codec = decoder_of(video)
             # Frame threads would lose the pictures in flight where one near the end is damaged.
             self._codec.thread_type = ThreadType.SLICE
+            self._codec.options = {"export_side_data": "venc_params"}
+            self._quantizers = Quantizers(video.codec_context.codec.canonical_name)
             self._trimmer = Trimmer(cut, self.container, video) if cut else None
             self._covers: dict[Stream, bytes] = {}
             self._items = self._decoded()
@@ -263,6 +267,8 @@ class Decoder:
         yield from self._decode(None)
 
     def _decode(self, packet: av.Packet | None) -> list[av.VideoFrame]:
+        if packet:
+            self._quantizers.packet(packet.size, packet.is_keyframe)
         try:
             return decode(self._codec, self.stream, packet)
         except av.error.EOFError:
@@ -358,6 +364,8 @@ class Decoder:
 
     def _frame(self, picture: av.VideoFrame) -> Frame:
         planes = views(picture)
+        captions, parameters = self._beside(picture)
+        between = picture.pict_type == PictureType.B
         return Frame(
             planes=planes[:3],
             bits=self.layout.bits,
@@ -367,17 +375,19 @@ class Decoder:
             key=picture.key_frame,
             color=self.info.color,
             alpha=planes[3] if self.layout.alpha else None,
-            captions=self._beside(picture),
+            captions=captions,
+            quantizer=self._quantizers(planes[0], self.layout.bits, between, parameters),
         )
 
-    def _beside(self, picture: av.VideoFrame) -> av.VideoFrame | None:
-        """A tiny picture with the side data of this one where closed captions are among them; what is lost is told.
+    def _beside(self, picture: av.VideoFrame) -> tuple[av.VideoFrame | None, memoryview | None]:
+        """A tiny picture with the side data of this one where closed captions are among them, and what is told of the
+        quantisers; what is lost is told.
 
         PyAV attaches no side data, but those of a picture go with it through a conversion. A picture whose side data
         were looked at is freed by the garbage collector only, so it must be the tiny one.
         """
         if self.info.codec in UNSAFE_SIDE_DATA:
-            return None
+            return None, None
         matrix = Colorspace.ITU709  # of no effect, but swscale refuses those that damage makes up
         tiny = self._shrink.reformat(
             picture, 16, 16, "gray", matrix, matrix, interpolation=Interpolation.POINT, threads=1
@@ -385,7 +395,8 @@ class Decoder:
         for kind, name in _LOST.items():
             if side_data(tiny, kind) is not None:
                 self._warn("dynamic_hdr", f"the {name} metadata of the pictures are lost, the rest is kept")
-        return None if side_data(tiny, "A53_CC") is None else tiny
+        captions = None if side_data(tiny, "A53_CC") is None else tiny
+        return captions, side_data(tiny, "VIDEO_ENC_PARAMS")
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own pts; where it has none or goes back, its dts, else the next moment after the last one."""
