@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from vsr.media.quantizer import qp_of_index, quantizer
+from vsr.media.quantizer import as_h264, qp_of_index, told
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import imresize
 from vsr.training import compressed
 from vsr.training.compressed import CODECS, FRAMES, compressed_twins, through
 from vsr.training.data import Patches
 from vsr.training.recipes import RECIPES
+
+EVERYTHING = (-99, 99)
 
 
 def picture(seed: int, size: tuple[int, int]) -> np.ndarray:
@@ -47,7 +49,7 @@ def sources(tmp_path: Path) -> tuple[list[Path], list[Path]]:
 def test_pairs_are_in_step_and_told_apart_by_their_quantizers(sources: tuple[list[Path], list[Path]], tmp_path: Path,
                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compressed, "ROUNDS", 4)
-    everything = compressed_twins(*sources, 2, (0, 60), tmp_path / "cache")
+    everything = compressed_twins(*sources, 2, EVERYTHING, tmp_path / "cache")
     index = np.load(next((tmp_path / "cache").glob("*.npy")))
     assert len(everything) == len(index) == 4 * 4 * 2 and len(set(index["codec"])) > 1
     quality = []
@@ -58,13 +60,13 @@ def test_pairs_are_in_step_and_told_apart_by_their_quantizers(sources: tuple[lis
         for apart in ((0, 2), (2, 0)):  # one low-resolution pixel out of step is worse
             moved = np.roll(wanted, apart, (0, 1))
             assert psnr(low, moved) < quality[-1], entry
-    coarse = index["quantizer"] > np.median(index["quantizer"])
+    coarse = index["coarseness"] > np.median(index["coarseness"])
     assert np.mean(np.array(quality)[coarse]) < np.mean(np.array(quality)[~coarse]) - 2
     assert min(quality) > 20
 
-    fine = compressed_twins(*sources, 2, (0, float(np.median(index["quantizer"]))), tmp_path / "cache")
-    assert len(fine) == (~coarse).sum()
-    again = compressed_twins(*sources, 2, (0, 60), tmp_path / "elsewhere")
+    fine = compressed_twins(*sources, 2, (-99, float(np.median(index["coarseness"]))), tmp_path / "cache")
+    assert 0 < len(fine) == (~coarse).sum()
+    again = compressed_twins(*sources, 2, EVERYTHING, tmp_path / "elsewhere")
     assert all(np.array_equal(a, b) for one, two in zip(everything, again, strict=True)
                for a, b in zip(one, two, strict=True))
     low, high = Patches(everything, 2, 16, 5).draw(8, np.random.default_rng(0), 2)
@@ -76,7 +78,7 @@ def test_each_codec_gives_frames_back_and_says_how_coarse_they_are(name: str) ->
     ground = picture(1, (120, 160))
     frames = [np.ascontiguousarray(ground[i:i + 80, i:i + 96]) for i in range(FRAMES)]
     coarse, fine = ({"crf": str(crf), **CODECS[name].presets[0]} for crf in (CODECS[name].crf[1], CODECS[name].crf[0]))
-    bad, good = (through(CODECS[name], frames, options) for options in (coarse, fine))
+    bad, good = (through(name, frames, options) for options in (coarse, fine))
     for coded in (bad, good):
         assert len(coded.luma) == len(coded.kinds) == FRAMES and coded.kinds[0] == "I"
         assert all(0 <= qp <= 52 for qp in coded.quantizers)
@@ -86,7 +88,7 @@ def test_each_codec_gives_frames_back_and_says_how_coarse_they_are(name: str) ->
 
 def test_a_constant_quantizer_is_read_as_it_is() -> None:
     frames = [picture(2, (64, 64))] * 3
-    coded = through(CODECS["h264"], frames, {"qp": "30", "preset": "fast", "x264-params": "ipratio=1:pbratio=1"})
+    coded = through("h264", frames, {"qp": "30", "preset": "fast", "x264-params": "ipratio=1:pbratio=1"})
     assert coded.quantizers == [30.0] * 3
 
 
@@ -101,17 +103,17 @@ def test_quantizers_of_all_kinds_are_on_one_scale() -> None:
         blocks[:, 4] = deltas
         return head.tobytes() + blocks.tobytes()
 
-    assert quantizer(parameters(1, 26, [-2, 4])) == 27
-    assert quantizer(parameters(1, 38, [-2, 4]), 10) == 27
-    assert quantizer(parameters(0, 57, [])) == qp_of_index(57) == 4 + 6 * 3  # a step of 64 eighths
-    assert quantizer(parameters(2, 0, [8, 8])) == 4 + 6 * 3
-    assert quantizer(parameters(-1, 26, [])) is None
+    assert told(parameters(1, 26, [-2, 4])) == 27
+    assert told(parameters(1, 38, [-2, 4]), 10) == 27
+    assert told(parameters(0, 57, [])) == as_h264("vp9", 4 + 6 * 3)  # a step of 64 eighths
+    assert told(parameters(2, 0, [8, 8])) == as_h264("mpeg", 4 + 6 * 3)
+    assert told(parameters(-1, 26, [])) is None
     assert [qp_of_index(index) for index in (0, 255)] == pytest.approx([-2, 51], abs=0.1)
 
 
 def test_members_train_on_ranges_that_overlap() -> None:
-    ranges = [RECIPES[f"fsrcnn-s-video-{i}_x3"].quantizers for i in (1, 2, 3, 4)]
+    ranges = [RECIPES[f"fsrcnn-s-video-{i}_x3"].coarseness for i in (1, 2, 3, 4)]
     for one, two in itertools.pairwise(ranges):
         assert one and two and one[0] < two[0] < one[1] < two[1]
-    assert {recipe.start for recipe in RECIPES.values() if recipe.quantizers and not recipe.quantized} == {
+    assert {recipe.start for recipe in RECIPES.values() if recipe.coarseness and not recipe.quantized} == {
         f"fsrcnn-s_x{n}" for n in (2, 3, 4)}

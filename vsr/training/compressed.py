@@ -20,7 +20,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from vsr.media.pixels import views
-from vsr.media.quantizer import qp_of_index, quantizer
+from vsr.media.probe import side_data
+from vsr.media.quantizer import Quantizers, as_h264, qp_of_index
+from vsr.models.family import coarseness, sharpness
 from vsr.quality.protocol import crop_to_multiple, imresize, load_luma
 from vsr.training.data import FOLDERS, SHRINKS, twins
 from vsr.training.recipes import Recipe
@@ -48,20 +50,21 @@ class Codec:
     presets: tuple[dict[str, str], ...]
 
 
-CODECS = {
-    "h264": Codec("libx264", "h264", 0.45, (12, 40), tuple({"preset": p} for p in ("veryfast", "fast", "medium"))),
-    "hevc": Codec("libx265", "hevc", 0.2, (12, 40), tuple(
+CODECS = {  # x264's tree of macroblocks is not the same each time with AVX-512
+    "h264": Codec("libx264", "h264", 0.45, (8, 40), tuple(
+        {"preset": p, "x264-params": "asm=SSE4.2"} for p in ("veryfast", "fast", "medium"))),
+    "hevc": Codec("libx265", "hevc", 0.2, (8, 40), tuple(
         {"preset": p, "x265-params": "log-level=none:pools=none:frame-threads=1"} for p in ("veryfast", "fast"))),
-    "vp9": Codec("libvpx-vp9", "vp9", 0.2, (8, 60), tuple(
+    "vp9": Codec("libvpx-vp9", "vp9", 0.2, (4, 60), tuple(
         {"cpu-used": p, "deadline": "good", "b": "0"} for p in ("4", "6"))),
-    "av1": Codec("libsvtav1", "libdav1d", 0.15, (12, 62), tuple(
+    "av1": Codec("libsvtav1", "libdav1d", 0.15, (8, 62), tuple(
         {"preset": p, "svtav1-params": "lp=1"} for p in ("8", "10"))),
 }
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 says on stderr how it is set up, unless this is 1
 _LAMBDA = 118  # FF_QP2LAMBDA: the unit of encoders' statistics
-# An entry of the index: the low picture's sides, where it starts in the file of all of them, the mean QP of its clip,
-# its codec and the type of its frame.
-ENTRY = np.dtype([("height", "<i4"), ("width", "<i4"), ("start", "<i8"), ("quantizer", "<f4"), ("codec", "U4"),
+# An entry of the index: the low picture's sides, where it starts in the file of all of them, the mean of its clip, its
+# codec and the type of its frame.
+ENTRY = np.dtype([("height", "<i4"), ("width", "<i4"), ("start", "<i8"), ("coarseness", "<f4"), ("codec", "U4"),
                   ("kind", "U1")])
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -69,7 +72,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Coded:
-    """A clip as its decoder gives it: luma, QP and type of each frame, the bytes that they took."""
+    """A clip as its decoder gives it: luma and type of each frame, the QPs (as H.264's), the bytes of each packet."""
 
     luma: list[np.ndarray]
     quantizers: list[float]
@@ -80,25 +83,25 @@ class Coded:
 def material(recipe: Recipe, training: list[Path], held_out: list[Path], data: Path, cache: Path
              ) -> tuple[list[Pair], list[Pair]]:
     """The (low, high) pairs that a recipe trains on, and those of the pictures that are kept out of it."""
-    if recipe.quantizers is None:
+    if recipe.coarseness is None:
         sharp = [path for path in training if path.parent == data / FOLDERS["t91"]]
         others = [path for path in training if path not in sharp]
         return ([*twins(sharp, recipe.scale, recipe.shrinks), *twins(others, recipe.scale, recipe.photograph_shrinks)],
                 list(twins(held_out, recipe.scale, (1.0,))))
     videos = [data / "video" / name for name in CLIPS]
-    return (compressed_twins(training, videos, recipe.scale, recipe.quantizers, cache),
-            compressed_twins(held_out, (), recipe.scale, recipe.quantizers, cache))
+    return (compressed_twins(training, videos, recipe.scale, recipe.coarseness, cache),
+            compressed_twins(held_out, (), recipe.scale, recipe.coarseness, cache))
 
 
 def compressed_twins(photographs: Sequence[Path], videos: Sequence[Path], scale: int,
-                     quantizers: tuple[float, float], cache: Path) -> list[Pair]:
-    """(low, high) pairs, uint8 luma of (H, W) and (n·H, n·W), of clips whose mean QP lies within ``quantizers``.
+                     within: tuple[float, float], cache: Path) -> list[Pair]:
+    """(low, high) pairs, uint8 luma of (H, W) and (n·H, n·W), of clips whose mean `family.coarseness` is ``within``.
 
     All pairs of a scale are made once, and kept in ``cache``: NAME.low and NAME.high, flat and mapped into memory, and
     NAME.npy, the index. They depend on the photographs, the videos and the scale alone.
     """
     names = " ".join(path.name for path in (*photographs, *videos))
-    name = f"compressed_x{scale}_{zlib.crc32(names.encode()):08x}"
+    name = f"clips_x{scale}_{zlib.crc32(names.encode()):08x}"
     files = [cache / f"{name}.{suffix}" for suffix in ("low", "high", "npy")]
     if not files[-1].exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def compressed_twins(photographs: Sequence[Path], videos: Sequence[Path], scale:
     flat_low, flat_high = (np.memmap(path, np.uint8, "r") for path in files[:2])
     pairs = []
     for entry in np.load(files[-1]):
-        if quantizers[0] <= entry["quantizer"] <= quantizers[1]:
+        if within[0] <= entry["coarseness"] <= within[1]:
             height, width, start = (int(entry[key]) for key in ("height", "width", "start"))
             low = flat_low[start:start + height * width].reshape(height, width)
             area = scale * scale
@@ -130,8 +133,9 @@ def _write(photographs: Sequence[Path], videos: Sequence[Path], scale: int, lows
             name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
             codec = CODECS[name]
             crf, preset = rng.integers(*codec.crf, endpoint=True), rng.integers(len(codec.presets))
-            coded = through(codec, low, {"crf": str(crf), **codec.presets[preset]})
-            mean = float(np.mean(coded.quantizers))
+            coded = through(name, low, {"crf": str(crf), **codec.presets[preset]})
+            sharp = [sharpness(luma, 8) for luma in coded.luma]
+            mean = coarseness(float(np.mean(coded.quantizers)), float(np.mean(sharp)))
             for number in sorted(rng.choice(len(high), min(KEPT, len(high)), replace=False)):
                 luma = coded.luma[number]
                 low_file.write(luma.tobytes())
@@ -184,18 +188,18 @@ def _read(path: Path) -> list[np.ndarray]:
         return [np.clip(np.round(imresize(frame, 0.5)), 0, 255).astype(np.uint8) for frame in frames]
 
 
-def through(codec: Codec, frames: Sequence[np.ndarray], options: dict[str, str]) -> Coded:
-    """Luma frames (H, W) uint8 of even sides, all alike, as ``codec`` gives them back from 4:2:0 without colour."""
-    height, width = frames[0].shape
+def through(name: str, frames: Sequence[np.ndarray], options: dict[str, str]) -> Coded:
+    """Luma frames (H, W) uint8 of even sides, all alike, as a codec gives them back from 4:2:0 without colour."""
+    codec, (height, width) = CODECS[name], frames[0].shape
     encoder = av.CodecContext.create(codec.encoder, "w")
     assert isinstance(encoder, VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
     encoder.thread_count, encoder.options = 1, options
     packets = []
-    for number, luma in enumerate(frames):
+    for number, frame in enumerate(frames):
         picture = av.VideoFrame(width, height, "yuv420p")
-        for plane, value in zip(views(picture), (luma, 128, 128), strict=True):
+        for plane, value in zip(views(picture), (frame, 128, 128), strict=True):
             plane[...] = value
         picture.pts, picture.time_base = number, encoder.time_base
         packets += encoder.encode(picture)
@@ -207,12 +211,17 @@ def through(codec: Codec, frames: Sequence[np.ndarray], options: dict[str, str])
     if encoder.extradata:
         decoder.extradata = encoder.extradata
     pictures = [picture for packet in (*packets, None) for picture in decoder.decode(packet)]
-    told: list[Any] = [picture.side_data.get("VIDEO_ENC_PARAMS") for picture in pictures]
-    quantizers = [qp for each in told if each is not None and (qp := quantizer(bytes(each))) is not None]
-    if not quantizers:  # this decoder tells nothing, but the encoder does
+    kinds = [PictureType(picture.pict_type).name for picture in pictures]
+    luma = [views(picture)[0].copy() for picture in pictures]
+    if name in ("h264", "vp9"):
+        follow = Quantizers(name)
+        told = [follow(plane, 8, kind == "B", side_data(picture, "VIDEO_ENC_PARAMS"))
+                for plane, kind, picture in zip(luma, kinds, pictures, strict=True)]
+        quantizers = [qp for qp in told if qp is not None]
+    else:  # these decoders tell nothing, but the encoders do
         stats = [bytes(packet.get_sidedata("quality_stats")) for packet in packets]
         quantizers = [int.from_bytes(each[:4], "little") / _LAMBDA for each in stats]
-        if codec.encoder == "libsvtav1":
+        if name == "av1":
             quantizers = [qp_of_index(4 * each) for each in quantizers]  # of 64 for its users, of 256 in the stream
-    return Coded([views(picture)[0].copy() for picture in pictures], quantizers,
-                 [PictureType(picture.pict_type).name for picture in pictures], [packet.size for packet in packets])
+        quantizers = [as_h264(name, each) for each in quantizers]
+    return Coded(luma, quantizers, kinds, [packet.size for packet in packets])

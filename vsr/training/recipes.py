@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES
-from vsr.models.family import BOUNDS, CLEAN, MEMBERS
+from vsr.models.family import CLEAN, MEMBERS
 from vsr.models.networks import NETWORKS
 from vsr.training.data import SHRINKS
 
 SHARP = (0.7, 0.6, 0.5)  # what a photograph's camera, or JPEG, made soft is sharp again
-OVERLAP = 2.0  # of the QPs that neighbouring members train on, to either side
-WORST = 46.0  # the coarsest QP that a member trains on, less the overlap
+COARSENESS = {1: (13.0, 22.0), 2: (18.0, 28.0), 3: (24.0, 34.0), 4: (30.0, 46.0)}  # what each member trains on
 PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 
@@ -29,7 +27,8 @@ class Recipe:
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
     deconvolution where the scale is the same. ``quantized`` trains for precision int8.
-    With ``quantizers`` the pictures went through codecs, at a mean QP within them (`compressed.compressed_twins`).
+    With ``coarseness`` the pictures went through codecs and look as coarse as that (`compressed.compressed_twins`,
+    `family.coarseness`).
     """
 
     name: str
@@ -48,7 +47,7 @@ class Recipe:
     average: float = 0.002
     start: str | None = None
     quantized: bool = False
-    quantizers: tuple[float, float] | None = None
+    coarseness: tuple[float, float] | None = None
     seed: int = 0
 
 
@@ -86,9 +85,11 @@ def _members(rate: float) -> Iterator[Recipe]:
     each the one for precision int8, where almost all is in the rounding."""
     for scale in SCALES:
         iterations = 20_000 if scale == 2 else 10_000
-        for member, (low, high) in zip(MEMBERS[1:], itertools.pairwise((*BOUNDS, WORST)), strict=True):
+        for number, within in COARSENESS.items():
+            member = MEMBERS[number]
             float_ = Recipe(f"{member}_x{scale}", member, scale, str(NETWORKS[CLEAN]), iterations, rate,
-                            start=f"{CLEAN}_x{scale}", quantizers=(low - OVERLAP, high + OVERLAP))
+                            start=f"{CLEAN}_x{scale}",
+                            photograph_shrinks=SHRINKS, coarseness=within)
             yield float_
             yield replace(float_, name=f"{float_.name}_int8", iterations=1_000, rate=rate * 0.1,
                           start=float_.name, quantized=True)
