@@ -26,6 +26,7 @@ from vsr.engines import cuda, engine_choice, open_engine
 from vsr.engines.cuda import Captured, CudaEngine, Network, Resampling, through
 from vsr.engines.resample import Grid, Resampler, Resize
 from vsr.errors import EngineError, UsageError
+from vsr.models.catalogue import random_weights
 
 PROCESSOR = torch.device("cpu")
 
@@ -421,6 +422,23 @@ def test_a_gpu_that_computes_something_else_gives_way(
         assert engine.name in ("cpu", "reference") and engine.upscale(luma).shape == (18, 18)
         assert [code for code, _ in engine.warnings] == ["engine"]
         assert "other pixels" in engine.warnings[0][1] and "takes its place" in engine.warnings[0][1]
+
+
+def test_frames_under_way_keep_the_weights_that_they_were_begun_with(machine: Callable[[int], None]) -> None:
+    first, second = (random_weights(7, 9, 2, 2, seed) for seed in (1, 2))
+    luma = noise(9, 12)
+    with CudaEngine(first, 2, 8, False, "fp32", None) as engine:
+        begun = []
+        for turn, weights in enumerate((first, second, first, second)):
+            machine(turn)
+            engine.use(weights)
+            begun.append(engine.begin(luma, (18, 24)))
+            if turn:
+                made = begun[turn - 1]()[0]
+                assert difference(made, defined((first, second)[(turn - 1) % 2], luma)) <= 1
+        assert difference(begun[-1]()[0], defined(second, luma)) <= 1
+        with pytest.raises(ValueError, match="weights of"):
+            engine.use(weights_of("fsrcnn-s", 2))
 
 
 def test_sizes_seen_long_ago_are_forgotten(machine: Callable[[int], None]) -> None:

@@ -383,6 +383,24 @@ def test_new_weights_compile_nothing() -> None:
     assert np.array_equal(opened("cpu fp32", "fsrcnn-s", 2).upscale(luma), first)
 
 
+@every_engine
+def test_weights_take_each_others_place_between_planes(engine: str) -> None:
+    name, precision = engine.split()
+    first, second = (random_weights(*SHAPES["fsrcnn-s"], 2, seed, precision == "int8") for seed in (1, 2))
+    luma = noise(40, 30)
+    with open_engine(first, 2, precision=precision, engine=name) as exchanging:
+        for weights in (first, second, second, first):
+            exchanging.use(weights)
+            for _ in range(3):  # what stands still is computed again with other weights
+                made = exchanging.upscale(luma)
+            with open_engine(weights, 2, precision=precision, engine=name) as alone:
+                assert np.array_equal(made, alone.upscale(luma))
+        for other in (weights_of("fsrcnn-s", 3, precision), weights_of("odd", 2, precision)):
+            with pytest.raises(ValueError, match="weights of"):
+                exchanging.use(other)
+        assert np.array_equal(exchanging.upscale(luma), made)
+
+
 @needs_halide
 def test_engines_of_one_network_may_run_at_once() -> None:
     pictures = noise(60, 200), noise(60, 200, seed=1)  # by turns, or nothing would be computed again

@@ -348,7 +348,9 @@ def test_events_say_what_the_contract_promises(clip: Clip, monkeypatch: pytest.M
         "estimate": start["estimate"],
     }  # fmt: skip
     assert start["estimate"]["seconds"] > 0 and start["estimate"]["bytes"] > 0
-    assert set(last) == {"v", "event", "input", "frame", "frames", "fps", "eta_s", "stage_ms", "bottleneck", "reused"}
+    assert set(last) == {"v", "event", "input", "frame", "frames", "fps", "eta_s", "stage_ms", "bottleneck", "reused",
+                         "members"}
+    assert last["members"] is end["members"] is None  # no family
     assert set(last["stage_ms"]) == {"decode", "upscale", "encode"} and last["bottleneck"] in last["stage_ms"]
     assert all(ms > 0 for ms in last["stage_ms"].values())
     counted = [line["frame"] for line in lines[1:-1]]

@@ -6,7 +6,7 @@ Everything is laid out as it is seen, on views of the planes as they are stored:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from vsr.engines import Engine
 from vsr.errors import UsageError
 from vsr.frame import Color, Frame, turned
+from vsr.models.catalogue import Weights
 from vsr.upscale import Size, Upscaler
 
 LAYOUTS = ("side-by-side", "split")
@@ -153,8 +154,8 @@ class Comparer(Upscaler):
     ``composer`` that of `Composer`."""
 
     def __init__(self, engine: Engine, chroma: tuple[int, int] | None, chroma_location: int, width: int, height: int,
-                 layout: str, color: Color, orientation: int) -> None:
-        super().__init__(engine, chroma, chroma_location, width, height)
+                 layout: str, color: Color, orientation: int, members: Sequence[Weights] = ()) -> None:
+        super().__init__(engine, chroma, chroma_location, width, height, members)
         labels = "Bicubic", label(engine)
         self._compose = Composer(layout, (width, height), chroma, engine.bits, color, labels, orientation)
 

@@ -95,7 +95,7 @@ class Plain(Silent):
                 self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):
             fps = event.frames / max(event.seconds, 1e-9)
-            result = f"{event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked"
+            result = f"{event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked{shared(event.members)}"
             say(f"{event.output}  {result}")
             self.results.append((str(event.output), result))
 
@@ -152,6 +152,12 @@ def tell(line: str) -> None:
         print(printable(line), file=sys.stderr, flush=True)
     except OSError:
         mute(sys.stderr)
+
+
+def shared(members: dict[str, float] | None) -> str:
+    """"; 60% fsrcnn-s, 40% fsrcnn-s-video-2" where frames had weights chosen for them."""
+    named = [f"{share:.0%} {name}" for name, share in (members or {}).items() if share]
+    return f"; {', '.join(named)}" if named else ""
 
 
 def estimated(event: Started) -> str:

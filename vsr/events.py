@@ -58,7 +58,8 @@ class Started:
 class Progress:
     """``frame`` frames are encoded. ``stage_ms`` is what each stage works on a frame, its waiting for the others not
     counted. The stages work at the same time, so that the one that works most, the ``bottleneck``, sets the speed.
-    ``reused`` is the share of luma so far, 0 to 1, that did not change and was not computed again."""
+    ``reused`` is the share of luma so far, 0 to 1, that did not change and was not computed again; ``members`` the
+    share of the frames that each member of the model's family made, None where it is no family."""
 
     input: Path
     frame: int
@@ -68,6 +69,7 @@ class Progress:
     stage_ms: dict[str, float]
     bottleneck: str
     reused: float = 0.0
+    members: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -79,6 +81,7 @@ class Progress:
             "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
             "bottleneck": self.bottleneck,
             "reused": round(self.reused, 4),
+            "members": _rounded(self.members),
         }
 
 
@@ -96,13 +99,14 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The output is complete, checked, and has its name."""
+    """The output is complete, checked, and has its name; ``members`` as in `Progress`."""
 
     input: Path
     output: Path
     frames: int
     seconds: float
     checks: tuple[Check, ...]
+    members: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -111,6 +115,7 @@ class Done:
             "frames": self.frames,
             "seconds": round(self.seconds, 3),
             "checks": [check.to_json() for check in self.checks],
+            "members": _rounded(self.members),
         }
 
 
@@ -126,6 +131,10 @@ class Failed:
 
 
 Event = Started | Progress | Warned | Done | Failed
+
+
+def _rounded(shares: dict[str, float] | None) -> dict[str, float] | None:
+    return shares and {name: round(share, 4) for name, share in shares.items()}
 
 
 def _head(event: str, path: Path) -> dict[str, Any]:

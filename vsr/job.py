@@ -25,7 +25,7 @@ from vsr.media.partfile import PartFile
 from vsr.media.picture import PICTURES, still_format
 from vsr.media.probe import image_sequence
 from vsr.media.verify import Check
-from vsr.models.catalogue import find, load_file
+from vsr.models.catalogue import Weights, find, load_file, load_members
 from vsr.size import Resolution, Size, resolve
 
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
@@ -271,19 +271,25 @@ def engine_for(job: Job, factor: int, bits: int, full_range: bool, engines: Call
     return engines(model, factor, bits=bits, full_range=full_range, **kind)
 
 
+def members_for(job: Job, engine: Engine) -> tuple[Weights, ...]:
+    """The weights among which ``engine``'s change from frame to frame, where the model of ``job`` is a family."""
+    return () if job.weights else load_members(job.model, engine.scale, engine.precision)
+
+
 def complete(
     path: Path,
-    made: Iterable[tuple[PartFile, tuple[Check, ...]]],
+    made: Iterable[tuple[PartFile, tuple[Check, ...], dict[str, float] | None]],
     frames: int,
     seconds: Callable[[], float],
     emit: Callable[[Event], None],
 ) -> list[Done]:
-    """Give every file that passed its checks its name, and the others one that says that they did not.
+    """Give every file that passed its checks its name, and the others one that says that they did not. ``made`` are the
+    files, their checks, and the shares of the members that made them (as in `Done`).
 
     Raises ``CheckError`` for those in the end.
     """
     done, wrong = [], []
-    for part, checks in made:
+    for part, checks, members in made:
         target = part.target
         if failed := [check for check in checks if not check.ok]:
             kept = target.with_name(f"{target.stem}.failed-check{target.suffix}")
@@ -292,7 +298,7 @@ def complete(
             wrong.append(f"{kept} failed the self-check: {said}")
         else:
             part.commit()
-            done.append(Done(path, target, frames, seconds(), checks))
+            done.append(Done(path, target, frames, seconds(), checks, members))
             emit(done[-1])
     if wrong:
         raise CheckError("; ".join(wrong))

@@ -24,7 +24,7 @@ from vsr.engines.resample import resizer
 from vsr.errors import InputError
 from vsr.events import Done, Estimate, Event, Progress, Started, Warned
 from vsr.frame import Frame
-from vsr.job import Control, Job, Plan, check_job, complete, engine_for, is_free, plan
+from vsr.job import Control, Job, Plan, check_job, complete, engine_for, is_free, members_for, plan
 from vsr.media.coder import trial
 from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.encode import Encoder
@@ -147,12 +147,12 @@ def run_together(
                 meter.count("encode", item)
                 _pass_on(source, outputs, emit)
                 if meter.due():
-                    emit(meter.progress())
+                    emit(meter.progress(outputs[0].upscaler.shares))
         with meter.work("encode"):
             for output in outputs:
                 output.encoder.finish()
         _pass_on(source, outputs, emit)
-        emit(meter.progress())
+        emit(meter.progress(outputs[0].upscaler.shares))
         expected = source.info.frames or 0
         if source.damaged or meter.frames + source.unshown < expected:
             of_all = f" of {expected}" if expected else ""
@@ -160,7 +160,7 @@ def run_together(
             if source.damaged:
                 said += f", {source.damaged} packets or places could not"
             emit(Warned(first.input, "damaged", f"{first.input} is {said}"))
-        made = [(output.part, _checked(output, source, control)) for output in outputs]
+        made = [(output.part, _checked(output, source, control), output.upscaler.shares) for output in outputs]
         control.obey()
         return complete(first.input, made, meter.frames, lambda: time.monotonic() - begun - control.paused_s, emit)
 
@@ -190,10 +190,11 @@ class _Output:
         with beside(partial(self._compile_chroma, source)):  # compiling is what the first frame waits for
             self.engine = stack.enter_context(engine_for(job, made.factor, layout.bits, full_range, engines))
         how = self.engine, layout.chroma, info.color.chroma_location, *size
+        members = members_for(job, self.engine)
         if job.compare is None:
-            self.upscaler = Upscaler(*how)
+            self.upscaler = Upscaler(*how, members)
         else:
-            self.upscaler = Comparer(*how, job.compare, info.color, source.orientation)
+            self.upscaler = Comparer(*how, job.compare, info.color, source.orientation, members)
         stack.push(self.part)  # before there is a file: an interrupt may come between any two steps
         self.part.create()
         self.encoder = stack.enter_context(
@@ -411,7 +412,7 @@ class _Meter:
         self._told = now
         return True
 
-    def progress(self) -> Progress:
+    def progress(self, members: dict[str, float] | None) -> Progress:
         seconds = max(time.monotonic() - self._begun - self._left_out_s - self._control.paused_s, 1e-9)
         fps = self.frames / seconds
         left = None if self.total is None else max(0, self.total - self.frames)
@@ -419,4 +420,4 @@ class _Meter:
         eta_s = left / fps if left is not None and fps else None
         slowest = max(stage_ms, key=stage_ms.__getitem__)
         reused = self.reused / max(1, self._frames["upscale"])
-        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest, reused)
+        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest, reused, members)

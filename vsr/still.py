@@ -17,7 +17,7 @@ from vsr.engines import Engine
 from vsr.errors import InputError, UsageError
 from vsr.events import Done, Event, Progress, Started, Warned
 from vsr.frame import Frame, VideoInfo, turned
-from vsr.job import Control, Job, complete, composition, engine_for, is_free, picture_target
+from vsr.job import Control, Job, complete, composition, engine_for, is_free, members_for, picture_target
 from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.partfile import PartFile
 from vsr.media.picture import (
@@ -59,14 +59,14 @@ def run_stills(
     clock.append(time.perf_counter())
     for code, message in source.warnings:
         emit(Warned(path, code, message))
-    made: list[tuple[PartFile, tuple[Check, ...]]] = []
+    made: list[tuple[PartFile, tuple[Check, ...], dict[str, float] | None]] = []
     with contextlib.ExitStack() as stack:
         for job in jobs:
             control.obey()
             upscaled = resolve(source.shape, job.size or job.scale, path)
             resolution = composition(job, upscaled, chroma, orientation)
             target = picture_target(job, resolution)
-            if not is_free(job, target, [*taken, *(part.target for part, _ in made)]):
+            if not is_free(job, target, [*taken, *(part.target for part, *_ in made)]):
                 emit(Warned(path, "skipped", f"{target} exists already; skipped"))
                 continue
             width, height = size = source.written(resolution)
@@ -82,10 +82,11 @@ def run_stills(
                     )
                 )
                 how = engine, chroma, frame.color.chroma_location, upscaled.width, upscaled.height
+                members = members_for(job, engine)
                 if job.compare is None:
-                    upscaler = Upscaler(*how)
+                    upscaler = Upscaler(*how, members)
                 else:
-                    upscaler = Comparer(*how, job.compare, frame.color, orientation)
+                    upscaler = Comparer(*how, job.compare, frame.color, orientation, members)
                 made_frame = upscaler(frame)
                 if source.picture is None:
                     picture = picture_of(made_frame, orientation)
@@ -103,7 +104,7 @@ def run_stills(
                 if warning:
                     emit(Warned(path, *warning))
             control.check()
-            made.append((part, _checks(part.path, picture, size)))
+            made.append((part, _checks(part.path, picture, size), upscaler.shares))
         return complete(path, made, 1, lambda: time.monotonic() - begun - control.paused_s, emit)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from vsr.engines import Engine
 from vsr.engines.resample import Grid, Resize, resizer
 from vsr.frame import Frame
+from vsr.models.catalogue import Weights
+from vsr.models.family import Choice
 
 # AVCHROMA_LOC_* as the (horizontal, vertical) place in the block of luma samples that share one of chroma:
 # 0 is the first of them, 1 the last
@@ -49,8 +51,8 @@ class Upscaler:
     """Makes frames ``width`` x ``height`` large: luma by ``engine`` and, where that is another size, resampled.
 
     ``chroma`` is the log2 (horizontal, vertical) subsampling of the frames that come and go, None for grey;
-    ``chroma_location`` where it lies (AVCHROMA_LOC_*, 0 is centred). Not to be called by two threads at once, as its
-    engine.
+    ``chroma_location`` where it lies (AVCHROMA_LOC_*, 0 is centred). Of ``members``, weights of the engine's network
+    from clean to coarse, each frame gets those that suit it. Not to be called by two threads at once, as its engine.
     """
 
     def __init__(
@@ -60,9 +62,19 @@ class Upscaler:
         chroma_location: int,
         width: int,
         height: int,
+        members: Sequence[Weights] = (),
     ) -> None:
         self._engine, self._size = engine, (width, height)
+        self._members, self._choice, self._member = members, Choice(), 0
+        self._used = {member.name: 0 for member in members}
         self._chroma = chroma or (0, 0), chroma_location
+
+    @property
+    def shares(self) -> dict[str, float] | None:
+        """Of the frames so far, the share that each of the members made, where there are members; may be asked for by
+        another thread."""
+        total = max(1, sum(self._used.values()))
+        return {name: count / total for name, count in self._used.items()} if self._members else None
 
     def __call__(self, frame: Frame) -> Frame:
         """A new frame with planes of its own, whatever size this one has: luma and opacity (height, width), chroma as
@@ -88,11 +100,20 @@ class Upscaler:
 
     def _begin(self, frame: Frame, more: list[tuple[np.ndarray, Resize]]) -> Callable[[], list[np.ndarray]]:
         """All planes, alpha the last of the frame's own, then ``more``."""
+        if self._members:
+            self._choose(frame)
         size = frame.width, frame.height
         others = [(plane, resize_of(size, self._size, *self._chroma)) for plane in frame.planes[1:]]
         if frame.alpha is not None:
             others.append((frame.alpha, resize_of(size, self._size)))
         return self._engine.begin(frame.luma, self._size[::-1], others + more)
+
+    def _choose(self, frame: Frame) -> None:
+        member = self._choice(frame.luma, frame.bits, frame.quantizer, frame.key)
+        if member != self._member:
+            self._engine.use(self._members[member])
+            self._member = member
+        self._used[self._members[member].name] += 1
 
 
 def _made(frame: Frame, planes: list[np.ndarray]) -> Frame:

@@ -15,6 +15,7 @@ from vsr.models.catalogue import SCALES
 
 if TYPE_CHECKING:
     from vsr.engines.resample import Resize
+    from vsr.models.catalogue import Weights
 
 
 class Engine(ABC):
@@ -86,6 +87,14 @@ class Engine(ABC):
         kind = self.name if self.name in ON_PROCESSORS else "auto"
         made = [resizer(resize, self.bits, kind, self.threads)(plane) for plane, resize in (*planes, *others)]
         return lambda: made if planes else [enlarged, *made]
+
+    def use(self, weights: Weights) -> None:
+        """Enlarge by these ``weights`` from the next plane on that is begun: another training of the network, for the
+        scale and the precision, that the engine was opened with. Nothing is compiled again.
+
+        Raises ValueError for other weights, and where the engine has none.
+        """
+        raise ValueError(f"the {self.name} engine has no weights that others could take the place of")
 
     @abstractmethod
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:

@@ -72,13 +72,19 @@ class CpuEngine(Engine):
                  threads: int | None) -> None:
         super().__init__("cpu", weights.name, weights.scale, bits, precision, threads)
         host = Host.current()
-        shape = Shape.of(weights, bits, precision, host)
+        self._shape, self._full_range = Shape.of(weights, bits, precision, host), full_range
         with _building:  # two threads that open the same network share one pipeline
-            self._pipeline = fused(shape, 8 if bits == 8 else 16, host)
-        self._arrays = weight_arrays(shape, weights, bits, full_range)  # the buffers do not keep them alive
-        self._inputs = {"peak": 2**bits - 1} | {name: hl.Buffer(array) for name, array in self._arrays.items()}
-        self._reuse = Reuse(weights.scale, shape.reach)
+            self._pipeline = fused(self._shape, 8 if bits == 8 else 16, host)
+        self.use(weights)
         self.upscale(np.zeros((1, 1), plane_dtype(bits)))  # compiles, unless it is compiled
+
+    def use(self, weights: FsrcnnWeights) -> None:
+        shape = Shape.of(weights, self.bits, self.precision, Host.current())
+        if shape != self._shape:
+            raise ValueError(f"weights of {shape} cannot take the place of those of {self._shape}")
+        self._arrays = weight_arrays(shape, weights, self.bits, self._full_range)  # the buffers do not keep them alive
+        self._inputs = {"peak": 2**self.bits - 1} | {name: hl.Buffer(array) for name, array in self._arrays.items()}
+        self._reuse = Reuse(weights.scale, shape.reach)
 
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
         with self._reuse.rows_to_compute(luma, out) as runs:

@@ -29,7 +29,7 @@ SIDE = 2  # of a block, in pixels
 LARGEST_STRIP = 1 << 24  # input pixels: the elements of its maps can be counted in 32 bits
 SMALLEST_STRIP = 32  # rows of the output
 MOST_BESIDE = 2  # levels of 8 bits; maps in fp16 lead astray by about half of one
-GRAPHS = 4  # sizes of frames that an engine is ready for
+GRAPHS = 8  # sizes of frames and weights that an engine is ready for
 SLOTS = 2  # frames under way
 
 Shape = tuple[int, int]
@@ -54,10 +54,12 @@ class CudaEngine(Engine):
             precision = "fp32"  # which bicubic interpolation computes in
         super().__init__("cuda", weights.name if weights else "bicubic", scale, bits, precision, threads)
         self._graph = functools.lru_cache(GRAPHS)(self._captured)
+        self._full_range = full_range
         self._network: Network | None = None
+        self._networks: dict[int, tuple[FsrcnnWeights, Network]] = {}  # by the weights' id
         with engine_errors():
             if weights:
-                self._network = Network(weights, bits, full_range, PRECISIONS[precision], DEVICE)
+                self._network = self._network_of(weights)
                 self._network.kernels = own_kernels(precision)
             try:
                 self._try(weights, full_range)
@@ -80,6 +82,21 @@ class CudaEngine(Engine):
                 raise EngineError("the cuda engine computes other pixels on this GPU than on the processor; use the "
                                   "cpu engine")
 
+    def use(self, weights: FsrcnnWeights) -> None:
+        used = self._network
+        if used is None or (weights.network, weights.scale, weights.padding) != used.kind:
+            raise ValueError(f"weights of {weights.network} x{weights.scale} are none of the cuda engine's network")
+        with engine_errors():
+            self._network = self._network_of(weights)
+        self._network.kernels = used.kernels
+
+    def _network_of(self, weights: FsrcnnWeights) -> Network:
+        """The network with these weights on the GPU, where it stays, as do the graphs that know it."""
+        if id(weights) not in self._networks:
+            made = Network(weights, self.bits, self._full_range, PRECISIONS[self.precision], DEVICE)
+            self._networks[id(weights)] = weights, made
+        return self._networks[id(weights)][1]
+
     def upscale(self, luma: np.ndarray) -> np.ndarray:
         check_plane("luma", luma, self.bits)
         return self.begin(luma, self._enlarged(luma.shape))()[0]
@@ -95,7 +112,7 @@ class CudaEngine(Engine):
             if plane.shape != resize.source:
                 raise ValueError(f"plane must be {resize.source}, not {plane.shape}")
         with engine_errors():
-            graph = self._graph(luma.shape, size, tuple(resize for _, resize in others))
+            graph = self._graph(self._network, luma.shape, size, tuple(resize for _, resize in others))
             wait = graph.begin([luma, *(plane for plane, _ in others)])
 
         def planes() -> list[np.ndarray]:
@@ -110,13 +127,13 @@ class CudaEngine(Engine):
     def _enlarged(self, shape: Shape) -> Shape:
         return shape[0] * self.scale, shape[1] * self.scale
 
-    def _captured(self, luma: Shape, size: Shape, resizes: tuple[Resize, ...]) -> Captured:
+    def _captured(self, network: Network | None, luma: Shape, size: Shape, resizes: tuple[Resize, ...]) -> Captured:
         """What makes frames of these shapes, in strips as large as they fit into the memory."""
         shapes = [luma, *(resize.source for resize in resizes)]
         rows = whole = self.scale * min(luma[0], LARGEST_STRIP // luma[1])
         while rows >= min(whole, SMALLEST_STRIP):
             with contextlib.suppress(torch.OutOfMemoryError), _capturing:
-                graph = Captured(self._work(luma, size, resizes, rows), shapes, self.bits)
+                graph = Captured(self._work(network, luma, size, resizes, rows), shapes, self.bits)
                 if rows < whole:
                     said = f"the GPU's free memory does not hold whole frames of {luma[1]}x{luma[0]}: they go in strips"
                     self.warnings.append(("strips", f"{said} of {rows} rows"))
@@ -126,13 +143,14 @@ class CudaEngine(Engine):
         raise EngineError(f"the GPU's free memory is too little for frames of {luma[1]}x{luma[0]}; close what else "
                           "uses it, or use the cpu engine")
 
-    def _work(self, luma: Shape, size: Shape, resizes: Sequence[Resize], rows: int) -> Callable[[Planes], Planes]:
+    def _work(self, network: Network | None, luma: Shape, size: Shape, resizes: Sequence[Resize],
+              rows: int) -> Callable[[Planes], Planes]:
         """From the planes of a frame to the new ones, in strips of so many output rows."""
         def resampling(resize: Resize) -> Resampling:
             return Resampling(resize, self.bits, DEVICE)
 
         enlarged = self._enlarged(luma)
-        enlarge = self._network or resampling(Resize.centred(luma, enlarged))
+        enlarge = network or resampling(Resize.centred(luma, enlarged))
         fit = None if enlarged == size else resampling(Resize.centred(enlarged, size))
         others = [resampling(resize) for resize in resizes]
 
@@ -157,6 +175,7 @@ class Network:
     def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, dtype: torch.dtype,
                  device: torch.device) -> None:
         self.scale, self.bits = weights.scale, bits
+        self.kind = weights.network, weights.scale, weights.padding
         self._gain, self._offset = code_range(bits, full_range)
         shuffle, first = weights.pixel_shuffle()
         # Numbers from 0 to 1 are less exact in fp16 than those from -1/2 to 1/2: the middle is a part of the biases.

@@ -22,14 +22,23 @@ class ReferenceEngine(Engine):
     def __init__(self, weights: Weights, bits: int, full_range: bool, precision: str,
                  threads: int | None) -> None:
         super().__init__("reference", weights.name, weights.scale, bits, precision, threads)
-        if precision == "int8":
-            weights.int8_pixel_shuffle()  # raises where there is none
-        else:
-            weights = replace(weights, quantization=None)
-        self._net = Net.from_weights(weights).eval()
+        self._net = self._network(weights)
         self._gain, self._offset = code_range(bits, full_range)
         if threads is not None:
             torch.set_num_threads(threads)
+
+    def use(self, weights: Weights) -> None:
+        if (weights.network, weights.scale) != (self._net.network, self.scale):
+            raise ValueError(f"weights of {weights.network} x{weights.scale} cannot take the place of those of "
+                             f"{self._net.network} x{self.scale}")
+        self._net = self._network(weights)
+
+    def _network(self, weights: Weights) -> Net:
+        if self.precision == "int8":
+            weights.int8_pixel_shuffle()  # raises where there is none
+        else:
+            weights = replace(weights, quantization=None)
+        return Net.from_weights(weights).eval()
 
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
         height, width = luma.shape

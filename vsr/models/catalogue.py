@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vsr.errors import UsageError
+from vsr.models import family
 from vsr.models.networks import DECONVOLUTION, PADDING, SCALES, Convolution, Network, fsrcnn
 
 
@@ -206,13 +207,14 @@ FsrcnnWeights = Weights  # what the engines call them
 @dataclass(frozen=True)
 class Entry:
     """One model of the catalogue: its weight files by scale, and those for precision int8. ``bicubic`` has none, and no
-    network."""
+    network. A family's files are those of the first of its ``members``, which are models, too."""
 
     name: str
     summary: str
     files: dict[int, Path]
     int8_files: dict[int, Path]
     network: Network | None
+    members: tuple[str, ...] = ()
 
     def card(self, scale: int, precision: str = "fp32") -> dict[str, Any] | None:
         """The card beside the weights of ``scale`` for ``precision``, or None where the model has no such weights."""
@@ -238,6 +240,10 @@ SUMMARIES = {
     "srcnn-9-1-5": "SRCNN (9-1-5): 8,032 weights on the enlarged picture, to compare with; no real time",
     "srcnn-ex": "SRCNN-Ex (9-5-5): 57,184 weights on the enlarged picture, to compare with; slow",
 }
+
+SUMMARIES |= {member: f"a member of {family.NAME}, for video of coarseness {int(bound)} and more"
+              for member, bound in zip(family.MEMBERS[1:], family.BOUNDS, strict=True)}
+FAMILY = "FSRCNN-s for video as it is: of its members, the one that suits how each frame was compressed"
 
 
 def check_array(what: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -267,6 +273,12 @@ def catalogue() -> dict[str, Entry]:
         if plain := files(name, ""):
             network = load_file(next(iter(plain.values()))).network
             entries[name] = Entry(name, summary, plain, files(name, "_int8"), network)
+    if all(member in entries for member in family.MEMBERS):
+        clean, *others = (entries[member] for member in family.MEMBERS)
+        plain, int8 = ({n: path for n, path in clean.files_for(kind).items()
+                        if all(n in other.files_for(kind) for other in others)} for kind in ("fp32", "int8"))
+        if plain:
+            entries[family.NAME] = Entry(family.NAME, FAMILY, plain, int8, clean.network, family.MEMBERS)
     entries["bicubic"] = Entry("bicubic", "Bicubic interpolation, a = -0.5: the baseline", {}, {}, None)
     return entries
 
@@ -286,14 +298,20 @@ def find(name: str, scale: int, precision: str = "fp32") -> Entry:
 
 
 def load(name: str, scale: int, precision: str = "fp32") -> Weights:
-    """The shipped weights of a model at a scale for a precision: int8 has its own, all others share theirs.
+    """The shipped weights of a model at a scale for a precision: int8 has its own, all others share theirs. Of a family
+    they are those for clean pictures, under its name.
 
     Raises UsageError where there are none.
     """
     entry = find(name, scale, precision)
     if not entry.files:
         raise UsageError(f"model '{name}' has no weights")
-    return load_file(entry.files_for(precision)[scale])
+    return replace(load_file(entry.files_for(precision)[scale]), name=name)
+
+
+def load_members(name: str, scale: int, precision: str = "fp32") -> tuple[Weights, ...]:
+    """The weights of a family's members, as `load` gives them; of other models none."""
+    return tuple(load(member, scale, precision) for member in find(name, scale, precision).members)
 
 
 def layer_names(network: Network) -> tuple[str, ...]:
