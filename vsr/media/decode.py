@@ -98,6 +98,8 @@ class Decoder:
         self._changes = 0
         self._last_pts: int | None = None
         self._clock = 0  # pts for the next frame where the source has none
+        self.untimed = False  # whether a picture came whose time nothing but its place in the file tells
+        self._from: int | None = None  # pts of the keyframe that was sought: what is shown before it lacks others
         with contextlib.ExitStack() as stack:
             self._sequence = image_sequence(self.path)
             self._size = self._file_size()
@@ -198,6 +200,33 @@ class Decoder:
             return {(False, False): 1, (True, False): 2, (True, True): 3, (False, True): 4}[a < 0, d < 0]
         return {(False, False): 5, (True, False): 6, (True, True): 7, (False, True): 8}[c < 0, b < 0]
 
+    @property
+    def origin(self) -> Fraction:
+        """The time that players show as 0, in seconds as the frames have it."""
+        return beginning(self.container) + self._later
+
+    @property
+    def settles(self) -> int:
+        """How many frames behind a keyframe that was sought may differ, in picture or time, from those that come there
+        from the beginning: the deinterlacer looks back, and so does whoever mends times."""
+        return 2 if {"deinterlaced", "no_pts"} & self._told or self._deinterlacer.mode == "on" else 0
+
+    def seek(self, time: Fraction) -> None:
+        """Go on with a keyframe that the container finds at ``time`` (in seconds as the frames have it) or before it;
+        it may err. Not for a cut. Raises ``InputError`` where the container cannot be sought in."""
+        self._items.close()
+        self._pending.clear()
+        try:
+            self.container.seek(math.floor((time - self._later) / self.info.time_base), stream=self.stream)
+        except (av.error.FFmpegError, OverflowError) as error:
+            raise InputError(f"{self.path} cannot be sought in ({error})") from error
+        self._codec.flush_buffers()
+        self._deinterlacer = Deinterlacer(self._deinterlacer.mode)
+        self._last_pts, self._clock = None, 0
+        # A program stream gives packets wrong times until its parser has found its way.
+        self._items = self._decoded(sought=2 if self.container.format.name == "mpeg" else 1)
+        self._finished = map(self._moved, self._finish()) if self._later else self._finish()
+
     def attached_picture(self, stream: Stream) -> bytes | None:
         """The file of a cover (an input stream with that disposition); to be asked before iterating."""
         return self._covers.get(stream)
@@ -255,10 +284,16 @@ class Decoder:
     def _nothing(self) -> InputError:
         return InputError(f"{self.path} holds no picture that can be decoded; the file is damaged")
 
-    def _decoded(self) -> Generator[av.Packet | av.VideoFrame]:
+    def _decoded(self, sought: int = 0) -> Generator[av.Packet | av.VideoFrame]:
+        """From the keyframe of that number on, or from the first packet."""
         packets = self._demuxed()
         for packet in self._trimmer.packets(packets, self.copied) if self._trimmer else packets:
             if packet.stream is self.stream:
+                if sought:
+                    sought -= packet.is_keyframe
+                    if sought or not packet.is_keyframe:
+                        continue
+                    self._from = packet.pts
                 yield from self._decode(packet)
             else:
                 if packet.stream.disposition & Disposition.attached_pic:
@@ -270,7 +305,10 @@ class Decoder:
         if packet:
             self._quantizers.packet(packet.size, packet.is_keyframe)
         try:
-            return decode(self._codec, self.stream, packet)
+            pictures = decode(self._codec, self.stream, packet)
+            if self._from is None:
+                return pictures
+            return [picture for picture in pictures if picture.pts is None or picture.pts >= self._from]
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
@@ -400,6 +438,9 @@ class Decoder:
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own pts; where it has none or goes back, its dts, else the next moment after the last one."""
+        if picture.pts is None:
+            self._told.add("no_pts")
+            self.untimed |= picture.dts is None
         for pts in (picture.pts, picture.dts, self._clock):
             if pts is not None and (self._last_pts is None or pts > self._last_pts):
                 break
