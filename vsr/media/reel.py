@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import math
 import os
 from collections import deque
@@ -38,7 +39,8 @@ _SILENCE_S = Fraction(1, 10)  # length of a block of silence
 class Reel:
     """The frames of a video by their time in seconds, as players show it: 0 is the beginning of the file.
 
-    Whatever way leads to a frame, it is the one that a `Decoder` gives in its course: same planes, same pts. Frames
+    Whatever way leads to a frame, it is the one that a `Decoder` gives in its course: same planes, same pts (but where
+    the file is damaged, and a decoder conceals that with what it saw before). Frames
     next to each other, around the last that was asked for, are kept in ``cache_mb`` (10^6 bytes; no fewer than two);
     the others are decoded again, from the keyframe before them. ``info`` and ``layout`` are the decoder's, as are
     ``stream``, ``deinterlace`` and ``check``. Where the file breaks off its frames end; ``warnings``, (code, message)
@@ -254,10 +256,8 @@ class Track:
         unit = stream.time_base or Fraction(1, av.time_base)
         origin = beginning(container)
         if start > _SOUND_RUN_UP_S:
-            try:
+            with contextlib.suppress(av.error.FFmpegError):  # else it is decoded from its beginning
                 container.seek(math.floor((start + origin - _SOUND_RUN_UP_S) / unit), stream=stream)
-            except av.error.FFmpegError:
-                pass  # then it is decoded from its beginning
         decode = SoundDecoder(stream)
         expected: Fraction | None = None  # when the next sample is heard
         form: tuple[str, str, int] | None = None
@@ -290,10 +290,8 @@ class Track:
 
 def _packets(container: Any, stream: AudioStream) -> Iterator[av.Packet | None]:
     """Those of ``stream`` up to where the file can be read, then None."""
-    try:
+    with contextlib.suppress(av.error.FFmpegError):
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
-    except av.error.FFmpegError:
-        pass
     yield None
