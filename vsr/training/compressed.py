@@ -24,7 +24,8 @@ from vsr.media.probe import side_data
 from vsr.media.quantizer import Quantizers, as_h264, qp_of_index
 from vsr.models.family import coarseness, sharpness
 from vsr.quality.protocol import crop_to_multiple, imresize, load_luma
-from vsr.training.data import FOLDERS, SHRINKS, twins
+from vsr.training.data import FOLDERS, SHRINKS, twin, twins
+from vsr.training.drawn import page
 from vsr.training.recipes import Recipe
 
 # Real clips that train. None of them, nor another of the same film, is among those that tests/compression.py measures.
@@ -86,8 +87,10 @@ def material(recipe: Recipe, training: list[Path], held_out: list[Path], data: P
     if recipe.coarseness is None:
         sharp = [path for path in training if path.parent == data / FOLDERS["t91"]]
         others = [path for path in training if path not in sharp]
-        return ([*twins(sharp, recipe.scale, recipe.shrinks), *twins(others, recipe.scale, recipe.photograph_shrinks)],
-                list(twins(held_out, recipe.scale, (1.0,))))
+        rng = np.random.default_rng(recipe.seed)
+        pages = [twin(page(rng), recipe.scale) for _ in range(recipe.pages)]
+        return ([*twins(sharp, recipe.scale, recipe.shrinks), *twins(others, recipe.scale, recipe.photograph_shrinks),
+                 *pages], list(twins(held_out, recipe.scale, (1.0,))))
     videos = [data / "video" / name for name in CLIPS]
     return (compressed_twins(training, videos, recipe.scale, recipe.coarseness, cache),
             compressed_twins(held_out, (), recipe.scale, recipe.coarseness, cache))

@@ -33,8 +33,13 @@ def twins(paths: list[Path], scale: int, shrinks: tuple[float, ...]) -> Iterator
         luma = load_luma(path)
         for shrink in shrinks:
             copy = luma if shrink == 1 else np.clip(np.round(imresize(luma, shrink)), 0, 255).astype(np.uint8)
-            high = crop_to_multiple(copy, scale)
-            yield imresize(high, 1 / scale).astype(np.float32), high
+            yield twin(copy, scale)
+
+
+def twin(luma: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) for a picture (H, W) uint8, as `twins`."""
+    high = crop_to_multiple(luma, scale)
+    return imresize(high, 1 / scale).astype(np.float32), high
 
 
 class Patches:
