@@ -20,6 +20,7 @@ from vsr.models.networks import Network, fsrcnn, srcnn
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
 from vsr.training.data import FOLDERS, Patches, split, twins
+from vsr.training.drawn import page
 from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
@@ -220,6 +221,14 @@ def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
         assert len(found) == 1
         gains += found
     assert 0.8 <= min(gains) < 0.85 and 1.12 < max(gains) <= 255 / 219 + 1e-5
+
+
+def test_drawn_pages_are_sharp_and_keep_to_the_range() -> None:
+    pages = [page(np.random.default_rng(seed), 200) for seed in (0, 0, 1)]
+    assert np.array_equal(pages[0], pages[1]) and not np.array_equal(pages[0], pages[2])
+    for each in pages:
+        assert each.shape == (200, 200) and each.dtype == np.uint8 and each.min() >= 16 and each.max() <= 235
+        assert np.abs(np.diff(each.astype(int))).max() > 100
 
 
 def test_soap_turns_a_badly_conditioned_problem_straight() -> None:

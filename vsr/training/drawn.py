@@ -37,4 +37,4 @@ def page(rng: np.random.Generator, side: int = 400) -> np.ndarray:
 
 def _grey(rng: np.random.Generator) -> int:
     """Any luma, black and white as often as all between them."""
-    return int(rng.choice([16, 235, rng.integers(16, 236), rng.integers(16, 236)]))
+    return int(rng.choice([16, 235, int(rng.integers(16, 236)), int(rng.integers(16, 236))]))
