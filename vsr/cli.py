@@ -114,7 +114,7 @@ def parser() -> Parser:
                      help="a folder of pictures, a picture, or a video, each frame of which is a picture")
     sub.add_argument("--model", action="append", default=[], metavar="M", help="may be given several times")
     sub.add_argument("--weights", action="append", default=[], type=Path, metavar="FILE",
-                     help="a weight file of 'vsr train', beside the models; may be given several times")
+                     help="a weight file, beside the models; may be given several times")
     sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
@@ -128,6 +128,14 @@ def parser() -> Parser:
     sub.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds test/Set5 and test/Set14")
     sub.add_argument("--out", type=Path, metavar="DIR", help="write PAPERS.md and the figures here instead")
     sub.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="what 'vsr train' wrote to")
+
+    sub = command("convert", run_convert, "make weights of PyTorch or TensorFlow (FSRCNN's) into a file for --weights")
+    sub.add_argument("input", type=Path, metavar="FILE", help="a state dict (.pth) or a frozen graph (.pb)")
+    sub.add_argument("--luma", choices=("limited", "full"), help="the range of the luma that the network was made for; "
+                     "default limited (16 to 235) for a state dict, full for a graph, as OpenCV has it")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.safetensors",
+                     help="a card (OUT.json) is written beside it")
+    sub.add_argument("--overwrite", action="store_true", help="replace existing files")
 
     sub = command("train", run_train, "train weights; continues where it was stopped")
     sub.add_argument("recipe", metavar="RECIPE", help="see 'vsr train list'")
@@ -143,7 +151,7 @@ def add_job_options(sub: argparse.ArgumentParser) -> None:
     """What 'upscale' and 'compare' have in common; `job_options` reads it."""
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
-    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' instead of a model")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
     sub.add_argument("--engine", default="auto", help="auto (default: cuda where there is a GPU for it, else cpu), "
                      "cuda, cpu, reference")
     sub.add_argument("--precision", default="auto", help="auto (default: the engine's own), fp16, fp32, bf16, int8")
@@ -607,6 +615,42 @@ def run_train(args: argparse.Namespace) -> int:
 
         train(recipe, args.data, args.out, args.device, args.threads)
     return 0
+
+
+# ---- to and from other programs ----------------------------------------------------------------------------------
+
+
+def run_convert(args: argparse.Namespace) -> int:
+    from vsr.models.catalogue import save_file
+    from vsr.models.convert import convert
+
+    if args.output.suffix != ".safetensors":
+        raise UsageError(f"{args.output} does not end in .safetensors, as weight files do")
+    weights, card = convert(args.input, args.output.stem, args.luma)
+    content = (json.dumps(card, indent=1) + "\n").encode()
+    write_files({args.output: lambda path: save_file(path, weights),
+                 args.output.with_suffix(".json"): lambda path: path.write_bytes(content)}, args.input, args.overwrite)
+    print(f"{printable(str(args.output))}: FSRCNN({weights.d},{weights.s},{weights.m}) x{weights.scale} for "
+          f"{card['luma']} luma, from a {card['source']['format']}")
+    return 0
+
+
+def write_files(files: dict[Path, Callable[[Path], object]], source: Path | None, overwrite: bool) -> None:
+    """Write each of some small files by its function; none gets its name before all are written. Raises OutputError."""
+    from vsr.media.partfile import PartFile
+
+    parts = [PartFile(path, overwrite) for path in files]
+    if source is not None and any(path.exists() and path.samefile(source) for path in files):
+        raise OutputError(f"{source} is the input; give another name with -o")
+    with contextlib.ExitStack() as stack:
+        for part, write in zip(parts, files.values(), strict=True):
+            stack.enter_context(part)
+            try:
+                write(part.path)
+            except OSError as error:
+                raise OutputError(f"{part.target} cannot be written: {error.strerror}") from error
+        for part in parts:
+            part.commit()
 
 
 # ---- the end of it -----------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Networks and their shipped weights. The module here that imports torch is `fsrcnn`; the others do not."""
+"""Networks and their shipped weights. `fsrcnn` imports torch, and `convert` to read PyTorch's files."""

@@ -333,7 +333,7 @@ def load_file(path: Path | str, scale: int | None = None) -> Weights:
             meta = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"cannot read weights '{path}': {error}") from None
+        raise UsageError(f"cannot read weights '{path}': {error}; 'vsr convert' reads those of others") from None
     try:
         # Files from before there were other networks than FSRCNN hold its three numbers.
         network = (fsrcnn(*(int(meta[key]) for key in "dsm")) if meta["architecture"] == "fsrcnn" else
@@ -350,7 +350,8 @@ def load_file(path: Path | str, scale: int | None = None) -> Weights:
             Quantization(*(tensors[f"quantization.{key}"] for key in ("step", "zero", "weight_step")))
             if "quantization.step" in tensors else None)
     except KeyError as error:
-        raise UsageError(f"weights '{path}' lack {error}; only weights written by 'vsr train' can be read") from None
+        raise UsageError(f"weights '{path}' lack {error}; only what 'vsr train' and 'vsr convert' write can be read"
+                         ) from None
     except (ValueError, IndexError) as error:
         raise UsageError(f"weights '{path}' are malformed: {error}") from None
     if scale not in (None, weights.scale):
