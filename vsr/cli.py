@@ -129,6 +129,18 @@ def parser() -> Parser:
     sub.add_argument("--out", type=Path, metavar="DIR", help="write PAPERS.md and the figures here instead")
     sub.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="what 'vsr train' wrote to")
 
+    sub = command("export", run_export, "write a network for other programs")
+    sub.add_argument("--format", choices=("onnx", "mpv"), required=True,
+                     help="onnx: a model for ONNX Runtime and its like; mpv: a shader for mpv and libplacebo")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", default="fsrcnn-s", metavar="M")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help="default 2, or that of the weight file")
+    sub.add_argument("--luma", choices=("limited", "full"), default="limited", help="the range of the luma that it is "
+                     "given; default limited, as videos have it")
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    sub.add_argument("--overwrite", action="store_true", help="replace an existing file")
+
     sub = command("convert", run_convert, "make weights of PyTorch or TensorFlow (FSRCNN's) into a file for --weights")
     sub.add_argument("input", type=Path, metavar="FILE", help="a state dict (.pth) or a frozen graph (.pb)")
     sub.add_argument("--luma", choices=("limited", "full"), help="the range of the luma that the network was made for; "
@@ -618,6 +630,18 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 # ---- to and from other programs ----------------------------------------------------------------------------------
+
+
+def run_export(args: argparse.Namespace) -> int:
+    from vsr.export import FORMATS
+    from vsr.models.catalogue import load, load_file
+
+    weights = load_file(args.weights, args.scale) if args.weights else load(args.model, args.scale or 2)
+    content = FORMATS[args.format](weights, args.luma)
+    write_files({args.output: lambda path: path.write_bytes(content)}, args.weights, args.overwrite)
+    print(f"{printable(str(args.output))}: {printable(weights.name)} x{weights.scale} for {args.luma} luma, "
+          f"{args.format}, {len(content)} bytes")
+    return 0
 
 
 def run_convert(args: argparse.Namespace) -> int:
