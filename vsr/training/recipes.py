@@ -57,7 +57,8 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs of no more
     than 0.7 of their size (``-sharp``). ×2 from there, its trunk and the deconvolution that is solved for on it, on the
     91 images alone, which are sharp even for it (``-sharp``). At last all scales with drawn pages among the pictures:
-    text and lines, such as no photograph has, came out with overshoots that cost 3 dB. From each, on its pictures, the
+    text and lines, such as no photograph has, came out with overshoots that cost 3 dB; few pages, as their errors are so
+    large that more of them cost the photographs 0.7 dB. From each, on its pictures, the
     weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
@@ -75,9 +76,9 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     first = recipe("-first", 3, iterations, rate, photograph_shrinks=SHRINKS)
     sharp = recipe("-sharp", 3, iterations * 3 // 4, rate * 0.7, start=first.name)
     sharp_two = recipe("-sharp", 2, iterations // 3, rate * 0.5, start=sharp.name, sets=("t91",))
-    two = recipe("", 2, iterations // 8, rate * 0.3, start=sharp_two.name, sets=("t91",), pages=12)
-    three = recipe("", 3, iterations // 5, rate * 0.4, start=sharp.name, pages=60)
-    four = recipe("", 4, iterations // 4, rate * 0.7, start=sharp.name, pages=60)
+    two = recipe("", 2, iterations // 8, rate * 0.3, start=sharp_two.name, sets=("t91",), pages=2)
+    three = recipe("", 3, iterations // 5, rate * 0.4, start=sharp.name, pages=8)
+    four = recipe("", 4, iterations // 4, rate * 0.7, start=sharp.name, pages=8)
     int8 = [recipe("_int8", start.scale, iterations // 10, rate * 0.15, start=start.name, sets=start.sets,
                    pages=start.pages, quantized=True) for start in (two, three, four)]
     return [first, sharp, three, sharp_two, two, four, *int8]
