@@ -57,9 +57,8 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     """×3 from scratch on all pictures in all sizes (``-first``), then on the 91 images and on photographs of no more
     than 0.7 of their size (``-sharp``). ×2 from there, its trunk and the deconvolution that is solved for on it, on the
     91 images alone, which are sharp even for it (``-sharp``). At last all scales with drawn pages among the pictures:
-    text and lines, such as no photograph has, came out with overshoots that cost 3 dB; few pages, as their errors are so
-    large that more of them cost the photographs 0.7 dB. From each, on its pictures, the
-    weights for precision int8.
+    text and lines, such as no photograph has, came out with overshoots that cost 3 dB; few pages, as their errors are
+    so large that more of them cost the photographs 0.7 dB. From each, on its pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
