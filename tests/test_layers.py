@@ -25,6 +25,8 @@ MAY_IMPORT = {
     "export": {"errors", "models"},
     "engines": {"errors", "models"},
     "upscale": {"engines", "frame", "models"},
+    "sides": {"engines", "frame", "media", "models", "quality", "upscale"},
+    "player": {"compare", "engines", "errors", "frame", "media", "models", "prefetch", "sides", "still"},
     "compare": {"engines", "errors", "frame", "models", "upscale"},
     "events": {"errors", "media"},
     "job": {"compare", "engines", "errors", "events", "media", "models", "size"},

@@ -40,11 +40,11 @@ class Reel:
     """The frames of a video by their time in seconds, as players show it: 0 is the beginning of the file.
 
     Whatever way leads to a frame, it is the one that a `Decoder` gives in its course: same planes, same pts (but where
-    the file is damaged, and a decoder conceals that with what it saw before). Frames
-    next to each other, around the last that was asked for, are kept in ``cache_mb`` (10^6 bytes; no fewer than two);
-    the others are decoded again, from the keyframe before them. ``info`` and ``layout`` are the decoder's, as are
-    ``stream``, ``deinterlace`` and ``check``. Where the file breaks off its frames end; ``warnings``, (code, message)
-    pairs, say so. A context manager; one thread at a time. Raises as `Decoder`.
+    the file is damaged, and a decoder conceals that with what it saw before). Frames next to each other, around the
+    last that was asked for, are kept in ``cache_mb`` (10^6 bytes; no fewer than two); the others are decoded again,
+    from the keyframe before them. ``info``, ``layout`` and ``orientation`` are the decoder's, as are ``stream``,
+    ``deinterlace`` and ``check``. Where the file breaks off its frames end; ``warnings``, (code, message) pairs, say
+    so. A context manager; one thread at a time. Raises as `Decoder`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Reel:
         self._decoder = self._open()
         self.info: VideoInfo = self._decoder.info
         self.layout: Layout = self._decoder.layout
-        self.origin = self._decoder.origin
+        self.origin, self.orientation = self._decoder.origin, self._decoder.orientation
         container = self._decoder.container
         self._can_seek = bool(set(container.format.name.split(",")) & _SEEKABLE)
         self.duration_s = None if not container.duration else Fraction(container.duration, av.time_base)

@@ -1,0 +1,544 @@
+"""Playing, without a screen: exact places, the clock, what is dropped, both sides, sound, and that nothing is left."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import Clip, Nearest
+from test_leaks import handles
+from test_reel import CLIPS, course
+
+from vsr.engines import open_engine
+from vsr.errors import EngineError, InputError, UsageError
+from vsr.frame import Frame
+from vsr.media.decode import Decoder
+from vsr.media.picture import seen_color
+from vsr.media.pixels import FULL_RANGE
+from vsr.player import Player, Shown, measure_playing
+from vsr.quality.protocol import imresize
+from vsr.sides import WHOLE, Box, Choice, Side, Sides, View
+from vsr.still import picture_of
+
+RATE = 25
+
+
+class Time:
+    """A wall clock that goes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def playing(path: Path, **options: Any) -> Player:
+    return Player(path, **{"engines": Nearest, "now": Time()} | options)
+
+
+def next_of(player: Player, ticket: int = 0, wanted: Callable[[Shown], object] = lambda shown: True) -> Shown:
+    """The next that is shown by that call or a later one, and is as ``wanted``."""
+    while True:
+        shown = player.take(30)
+        assert shown is not None, f"nothing comes; {list(player.messages)}"
+        if shown.ticket >= ticket and wanted(shown):
+            return shown
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def assert_same(planes: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> None:
+    assert len(planes) == len(wanted)
+    for one, other in zip(planes, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def long(clip: Clip) -> Path:
+    return clip("a.mp4", pts=range(0, 60 * 512, 512), options={"g": "12", "bf": "3"}, audio=1)
+
+
+# ---- places --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", CLIPS)
+def test_seeking_and_stepping_are_exact(make: Callable[[Clip], Path], clip: Clip) -> None:
+    path = make(clip)
+    frames = course(path)
+    with playing(path, cache_mb=0.02) as player:
+        times = [frame.pts * frame.time_base - player.origin for frame in frames]
+        first = next_of(player)
+        assert first.time == times[0] and first.ticket == 0
+        for number in (len(frames) // 2, 3, len(frames) - 1, 0):
+            shown = next_of(player, player.seek(times[number]))
+            assert shown.time == times[number] == player.position
+            assert_same(shown.source.planes, frames[number].planes)
+        middle = len(frames) // 2
+        player.seek(times[middle] + Fraction(1, 1000))
+        for steps in (1, 1, -1, -4, 2):
+            middle += steps
+            ticket = player.step(steps)
+        shown = next_of(player, ticket)
+        assert shown.time == times[middle]
+        assert_same(shown.source.planes, frames[middle].planes)
+        assert next_of(player, player.step(-10_000)).time == times[0]
+        assert next_of(player, player.step(10_000)).time == times[-1]
+
+
+def test_playing_shows_every_frame_of_the_decoder_in_its_order(long: Path) -> None:
+    wall = Time()
+    frames = course(long)
+    with playing(long, now=wall) as player:
+        got = [next_of(player)]
+        player.play()
+        wall.now += 0.001
+        for _ in frames[1:]:
+            wall.now += 1 / RATE
+            got.append(next_of(player))
+            assert got[-1].time <= wall.now - 100
+        assert [shown.time for shown in got] == [frame.pts * frame.time_base for frame in frames]
+        for shown, frame in zip(got, frames, strict=True):
+            assert_same(shown.source.planes, frame.planes)
+        assert not player.ended and player.playing
+        wall.now += 1 / RATE
+        until(lambda: player.ended)
+        assert not player.playing and player.position == got[-1].time
+        assert player.meter().dropped == 0 and player.meter().shown == len(frames)
+        player.play()
+        assert next_of(player, 1).time == 0 and player.playing
+        ticket = player.step()
+        assert next_of(player, ticket).time == Fraction(1, RATE) and not player.playing and not player.ended
+
+
+def test_a_pause_stands_still_and_playing_goes_on_from_there(long: Path) -> None:
+    wall = Time()
+    with playing(long, now=wall) as player:
+        next_of(player)
+        player.play()
+        wall.now += 0.1
+        shown = next_of(player, wanted=lambda shown: shown.time == Fraction(2, RATE))
+        player.pause()
+        wall.now += 1
+        assert player.take(0.3) is None and player.position == shown.time
+        player.play()
+        wall.now += 0.021
+        assert next_of(player).time == Fraction(3, RATE)
+
+
+@pytest.mark.parametrize("speed", [0.25, 2, 4])
+def test_another_speed(speed: float, long: Path) -> None:
+    wall = Time()
+    with playing(long, now=wall) as player:
+        next_of(player)
+        player.speed = speed
+        player.play()
+        wall.now += 0.001
+        for number in range(1, 20):
+            wall.now += 1 / RATE / speed
+            assert next_of(player).time == Fraction(number, RATE)
+        assert not player.sound(480).any()
+        for wrong in (0, 0.2, 5):
+            with pytest.raises(UsageError, match=r"0.25 to 4"):
+                player.speed = wrong
+
+
+def test_a_loop_goes_round(long: Path) -> None:
+    wall = Time()
+    with playing(long, now=wall) as player:
+        next_of(player)
+        player.set_loop((Fraction(10, RATE), Fraction(14, RATE)))
+        assert next_of(player, 1).time == Fraction(10, RATE)
+        player.play()
+        wall.now += 0.001
+        got = []
+        for _ in range(9):
+            wall.now += 1 / RATE
+            got.append(int(next_of(player, 1).time * RATE))
+        assert got == [11, 12, 13, 10, 11, 12, 13, 10, 11]
+        player.pause()
+        player.seek(1)
+        assert next_of(player, 2).time == 1  # it may be looked at what lies outside, but not played
+        player.play()
+        assert next_of(player, 3).time == Fraction(10, RATE)
+        assert next_of(player, player.seek(2)).time == Fraction(10, RATE)
+        player.set_loop(None)
+        wall.now += 1 / RATE
+        assert next_of(player, wanted=lambda shown: shown.time == Fraction(14, RATE) or not step(wall))
+        for wrong in ((1, 1), (2, 1), (-1, 1)):
+            with pytest.raises(UsageError, match="empty"):
+                player.set_loop(wrong)
+
+
+def step(wall: Time) -> bool:
+    wall.now += 1 / RATE
+    return True
+
+
+# ---- what is late --------------------------------------------------------------------------------------------------
+
+
+def slow(wall: Time, seconds: float) -> type[Nearest]:
+    class Slow(Nearest):
+        """Takes its time on the player's clock; ``made`` counts what it enlarged."""
+
+        made = 0
+
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            Slow.made += 1
+            super()._run(luma, out)
+            wall.now += seconds
+
+    return Slow
+
+
+def test_a_slow_engine_costs_frames_and_not_the_pace(long: Path) -> None:
+    """An engine that takes the time of five frames makes a fifth of them; what it makes is shown when it is due."""
+    wall = Time()
+    engine = slow(wall, 5 / RATE)
+    with playing(long, now=wall, engines=engine) as player:
+        got = [next_of(player)]
+        begun = wall.now
+        player.play()
+        while not player.ended:
+            shown = player.take(0.02)
+            if shown is None:
+                wall.now += 0.001  # until what waits is due
+            else:
+                got.append(shown)
+        numbers = [int(shown.time * RATE) for shown in got]
+        assert numbers == sorted(set(numbers)) and len(got) + player.meter().missed == engine.made <= 16
+        late = player.meter().late
+        assert late + engine.made == 60 and late >= 44
+        assert wall.now - begun < 60 / RATE + 2 * 5 / RATE  # it kept pace with its clock
+
+
+def test_what_the_screen_does_not_take_is_counted(long: Path) -> None:
+    wall = Time()
+    with playing(long, now=wall) as player:
+        next_of(player)
+        player.play()
+        wall.now += 0.001
+        for number in range(1, 6):
+            wall.now += 1 / RATE
+            until(lambda number=number: player.position == Fraction(number, RATE))
+        shown = next_of(player, wanted=lambda shown: shown.time == Fraction(5, RATE))
+        assert shown.time == player.position and player.meter().dropped == player.meter().missed >= 3
+
+
+def test_far_behind_it_goes_on_further_ahead(long: Path) -> None:
+    wall = Time()
+    with playing(long, now=wall) as player:
+        next_of(player)
+        player.play()
+        wall.now += 2.2
+        assert next_of(player, wanted=lambda shown: shown.time >= 2).time <= Fraction(11, 5)
+        assert player.meter().late >= 40
+
+
+def test_playing_is_measured(long: Path) -> None:
+    pytest.importorskip("halide", reason="the CPU engine needs halide, which has no wheel for this machine")
+    played = measure_playing(long, Choice("bicubic"), 0.5)
+    assert played.meter.shown > 1 and played.shown_fps > 0 and 0 < played.longest_stall_s <= 0.5
+    assert played.to_json()["video_fps"] == RATE and played.precision == "fp32"
+
+
+# ---- both sides ----------------------------------------------------------------------------------------------------
+
+KINDS = [("yuv420p", 1), ("yuv422p", 1), ("yuv444p", 0), ("gray", 0), ("yuv420p10le", 1)]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("pix_fmt", "location"), KINDS)
+@pytest.mark.parametrize("model", ["fsrcnn-s", "bicubic"])
+def test_a_part_is_the_same_as_the_whole(model: str, pix_fmt: str, location: int, scale: int, clip: Clip) -> None:
+    """Whatever is cut out: of odd sizes, at odd places, at the rim and inside, of one pixel."""
+    pytest.importorskip("halide", reason="the CPU engine needs halide, which has no wheel for this machine")
+    path = clip("a.mkv", size=(90, 66), codec="ffv1", pix_fmt=pix_fmt, time_base=Fraction(1, 25), pts=range(1))
+    with Decoder(path) as source:
+        layout, info = source.layout, source.info
+        frame = next(item for item in source if isinstance(item, Frame))
+    frame = cropped(frame, 85, 63)
+    random = np.random.default_rng(scale)
+    boxes = [(0, 0, 1, 1), (84, 62, 85, 63), (31, 17, 32, 18), (-9, 3, 40, 900), (13, 0, 14, 63)]
+    for _ in range(8):
+        x, y = np.sort(random.integers(0, 86, 2)), np.sort(random.integers(0, 64, 2))
+        boxes.append((x[0], y[0], x[1] + 1, y[1] + 1))
+    with Sides(Choice(model, scale, "cpu"), layout, info.color.range == FULL_RANGE, location) as sides:
+        for make in (sides.bicubic, sides.sr):
+            whole = make(frame)
+            assert whole is not None and whole.box == (0, 0, 85, 63)
+            assert whole.frame.luma.shape == (63 * scale, 85 * scale)
+            for box in boxes:
+                side = make(frame, Box(*box))
+                assert side is not None
+                left, top, right, bottom = Box(*box).within(whole.box)
+                assert side.box.left <= left < left + 1 <= right <= side.box.right
+                assert side.box.top <= top and bottom <= side.box.bottom
+                assert_same(side.frame.planes, tuple(part_of(whole, side, scale)))
+        assert sides.sr(frame, Box(90, 0, 99, 9)) is None and sides.bicubic(frame, Box(5, 5, 5, 9)) is None
+
+
+def cropped(frame: Frame, width: int, height: int) -> Frame:
+    planes = []
+    for plane in frame.planes:
+        x, y = round(frame.width / plane.shape[1]), round(frame.height / plane.shape[0])
+        planes.append(plane[: -(-height // y), : -(-width // x)])
+    return Frame(tuple(planes), frame.bits, frame.pts, frame.time_base, color=frame.color)
+
+
+def part_of(whole: Side, side: Side, n: int) -> Iterator[np.ndarray]:
+    for plane in whole.frame.planes:
+        x = round(whole.frame.width / plane.shape[1])
+        y = round(whole.frame.height / plane.shape[0])
+        box = side.box
+        yield plane[n * box.top // y : -(-n * box.bottom // y), n * box.left // x : -(-n * box.right // x)]
+
+
+def test_only_what_is_looked_at_is_enlarged(clip: Clip) -> None:
+    sizes: list[tuple[int, ...]] = []
+
+    class Looking(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            sizes.append(luma.shape)
+            super()._run(luma, out)
+
+    path = clip("a.mp4", size=(160, 96))
+    with playing(path, engines=Looking, view=View.split(WHOLE, 120)) as player:
+        shown = next_of(player)
+        assert shown.bicubic and shown.sr
+        assert shown.bicubic.box == (0, 0, 120, 96) and shown.sr.box == (120, 0, 160, 96)
+        assert sizes[-1][0] == 96 and 40 < sizes[-1][1] < 60
+        player.view = View(sr=None)
+        shown = next_of(player, wanted=lambda shown: shown.sr is None)
+        assert shown.bicubic and shown.bicubic.box == (0, 0, 160, 96) and len(sizes) == 1
+        player.view = View.split(Box(40, 20, 80, 60), 10)
+        shown = next_of(player, wanted=lambda shown: shown.sr)
+        assert shown.bicubic is None and shown.sr and shown.sr.box == (40, 20, 80, 60)
+
+
+def test_the_model_changes_while_it_plays(long: Path) -> None:
+    wall, go = Time(), threading.Event()
+    closed = []
+
+    class Opened(Nearest):
+        def __init__(self, model: str, scale: int, **options: Any) -> None:
+            if scale == 3:
+                assert go.wait(30)
+            super().__init__(model, scale, **options)
+
+        def close(self) -> None:
+            closed.append(self.scale)
+
+    with playing(long, now=wall, engines=Opened) as player:
+        next_of(player)
+        player.play()
+        wall.now += 0.001
+        player.choice = Choice(scale=3)
+        for number in range(1, 10):  # it goes on meanwhile
+            wall.now += 1 / RATE
+            shown = next_of(player)
+            assert shown.choice.scale == 2 and shown.time == Fraction(number, RATE)
+        go.set()
+        until(lambda: closed == [2])
+        player.pause()
+        shown = next_of(player, wanted=lambda shown: shown.choice.scale == 3)
+        assert shown.sr and shown.bicubic and shown.time == Fraction(9, RATE)
+        assert shown.sr.frame.luma.shape == shown.bicubic.frame.luma.shape == (96, 144)
+        for wrong in (Choice("none"), Choice(scale=5)):
+            with pytest.raises(UsageError):
+                player.choice = wrong
+    assert closed == [2, 3]
+
+
+def test_an_engine_that_fails_leaves_the_other_side(long: Path) -> None:
+    class Broken(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            raise EngineError("out of luck")
+
+    def unopenable(*args: object, **options: object) -> Nearest:
+        raise EngineError("no such luck")
+
+    for engines, said in ((Broken, "out of luck"), (unopenable, "no such luck")):
+        with playing(long, engines=engines) as player:
+            shown = next_of(player)
+            assert shown.bicubic and shown.sr is None and shown.engine is None
+            assert list(player.messages) == [("engine", said)]
+            assert next_of(player, player.step()).bicubic
+
+
+def test_what_should_not_happen_is_raised(long: Path) -> None:
+    class Buggy(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            raise ZeroDivisionError
+
+    with playing(long, engines=Buggy) as player, pytest.raises(ZeroDivisionError):
+        player.take(30)
+
+
+# ---- compared with the truth ---------------------------------------------------------------------------------------
+
+
+def test_what_is_shrunk_and_restored_is_scored(clip: Clip) -> None:
+    path = clip("a.mp4", size=(162, 98), options={"crf": "10"})
+    with playing(path, restore=True, choice=Choice("fsrcnn-s", 2, "cpu"), engines=open_engine) as player:
+        shown = next_of(player)
+        assert shown.source.luma.shape == (49, 81) and shown.sr and shown.sr.frame.luma.shape == (98, 162)
+        truth = course(path)[0]
+        exact = imresize(truth.luma, 1 / 2)
+        assert np.abs(shown.source.luma - exact)[2:-2, 2:-2].max() <= 0.51
+        scores = shown.scores
+        assert scores and scores.sr and scores.box == (0, 0, 81, 49)
+        inner = np.s_[2:-2, 2:-2]
+        error = (shown.sr.frame.luma[inner].astype(float) - truth.luma[inner]) ** 2
+        assert scores.sr.psnr == pytest.approx(10 * np.log10(255**2 / error.mean()))
+        assert 10 < scores.bicubic.psnr != scores.sr.psnr
+        player.restore = False
+        assert next_of(player, wanted=lambda shown: shown.source.width == 162).scores is None
+
+
+def test_a_reference_is_compared_with(clip: Clip) -> None:
+    small, large = clip("a.mp4", pts=range(0, 20 * 512, 512)), clip("b.mp4", size=(96, 64), pts=range(0, 20 * 512, 512))
+    with playing(small, reference=large) as player:
+        shown = next_of(player, player.seek(Fraction(10, RATE)))
+        assert shown.scores and shown.scores.sr and shown.bicubic
+        truth = course(large)[10].luma[2:-2, 2:-2]
+        error = (shown.bicubic.frame.luma[2:-2, 2:-2].astype(float) - truth) ** 2
+        assert shown.scores.bicubic.psnr == pytest.approx(10 * np.log10(255**2 / error.mean()))
+    with pytest.raises(UsageError, match="not both"):
+        playing(small, reference=large, restore=True)
+
+
+# ---- sound ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_follows_the_sound_that_is_heard(clip: Clip) -> None:
+    path = clip("a.mov", pts=range(0, 50 * 512, 512), audio=1, audio_codec="pcm_s16le")
+    wall = Time()
+    tone = np.sin(np.arange(96000) * 0.05)
+    with playing(path, now=wall) as player:
+        assert player.has_sound
+        next_of(player)
+        assert not player.sound(480).any()  # it does not play
+        player.play()
+        heard = []
+        for number in range(50):  # a device that is 1 % slow, with 20 ms in its buffer
+            heard.append(player.sound(960, 0.02)[:, 0])
+            wall.now += 0.02 * 1.01
+            if number % 2:
+                due = (number + 1) // 2 * Fraction(1, RATE) - Fraction(1, RATE)
+                assert next_of(player, wanted=lambda shown, due=due: shown.time >= due).time <= due + Fraction(1, RATE)
+        first = 960  # what the buffer held when it began is not made up for: it would be heard late
+        np.testing.assert_allclose(np.concatenate(heard), tone[first : first + 48000], atol=1e-3)
+        ticket = player.seek(Fraction(1, 2))
+        until(lambda: player.position == Fraction(12, RATE))
+        next_of(player, ticket)
+        got = player.sound(960)[:, 0]
+        begin = round(Fraction(12, RATE) * 48000)
+        np.testing.assert_allclose(got, tone[begin : begin + 960], atol=1e-3)
+
+
+def test_a_loop_is_heard_without_a_seam(clip: Clip) -> None:
+    path = clip("a.mov", pts=range(0, 50 * 512, 512), audio=1, audio_codec="pcm_s16le")
+    tone = np.sin(np.arange(96000) * 0.05)
+    with playing(path) as player:
+        player.set_loop((Fraction(1, 5), Fraction(2, 5)))
+        next_of(player, 1)
+        player.play()
+        got = np.concatenate([player.sound(1000)[:, 0] for _ in range(24)])
+        wanted = np.tile(tone[9600:19200], 3)
+        np.testing.assert_allclose(got, wanted[:24000], atol=1e-3)
+
+
+# ---- files that break, what is written, what is left ---------------------------------------------------------------
+
+
+def test_a_file_that_breaks_midway_is_told_and_plays_as_far_as_it_goes(clip: Clip) -> None:
+    path = clip("a.mkv", pts=range(0, 2400, 40), time_base=Fraction(1, 1000), codec="ffv1")
+    wall = Time()
+    with playing(path, now=wall, cache_mb=0) as player:
+        next_of(player)
+        path.unlink()
+        path.write_bytes(b"")
+        player.play()
+        while not player.ended:
+            wall.now += 0.01
+            player.take(0.001)
+        assert player.position == Fraction(59, RATE)
+    with pytest.raises(InputError):
+        playing(path)
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_frames_are_saved_as_they_are_seen(rotation: int, clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mov", pts=range(0, 20 * 512, 512), size=(160, 96), rotation=rotation)
+    with playing(path) as player:
+        shown = next_of(player, player.seek(Fraction(10, RATE)))
+        for target in (tmp_path / "still.png", tmp_path):
+            player.save_frame(target)
+        until(lambda: len(player.messages) == 6)
+        paths = [tmp_path / f"{name}-{of}.png" for name in ("still", "a-0.400s")
+                 for of in ("bicubic", "fsrcnn-s", "compared")]  # fmt: skip
+        assert list(player.messages) == [("saved", str(path)) for path in paths]
+        assert shown.sr and shown.bicubic
+        color = seen_color(shown.source.color, 160, 96)
+        for start in (0, 3):
+            for path, side in zip(paths[start:], (shown.bicubic, shown.sr), strict=False):
+                wanted = picture_of(replace(side.frame, color=color), {0: 1, 90: 8}[rotation]).pixels
+                np.testing.assert_array_equal(cv2.imread(str(path)), wanted)
+        height, width = cv2.imread(str(paths[0])).shape[:2]
+        assert cv2.imread(str(paths[2])).shape[:2] == (height, 2 * width)
+        player.messages.clear()
+        player.save_frame(tmp_path / "still.png")
+        until(lambda: player.messages)
+        assert player.messages[0][0] == "save" and "exists" in player.messages[0][1]
+
+
+def opened_and_closed(path: Path) -> None:
+    with playing(path):
+        pass
+
+
+def closed_while_it_plays(path: Path) -> None:
+    with playing(path, now=time.monotonic) as player:
+        next_of(player)
+        player.play()
+        player.sound(960)
+        next_of(player)
+
+
+def closed_while_it_seeks(path: Path) -> None:
+    with playing(path) as player:
+        for number in range(50):
+            player.seek(Fraction(number % 7, 3))
+            player.choice = Choice(scale=2 + number % 3)
+
+
+def left_by_an_error(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), playing(path) as player:
+        next_of(player)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("way", [opened_and_closed, closed_while_it_plays, closed_while_it_seeks, left_by_an_error])
+def test_no_thread_and_no_handle_is_left(way: Callable[[Path], None], long: Path) -> None:
+    opened_and_closed(long)  # what is loaded on first use stays
+    gc.collect()
+    before, threads = handles(), threading.active_count()
+    way(long)
+    gc.collect()
+    assert handles() == before and threading.active_count() == threads
