@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -351,6 +352,14 @@ def test_state_dicts_that_are_none_of_fsrcnn(case: str, tmp_path: Path, capfd: p
     refused(tmp_path / "a.pth", words, capfd)
 
 
+def test_what_unpacks_to_more_than_weights_is_left_packed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    torch.save(tensors(load("fsrcnn-s", 2)), tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/99", bytes(LARGEST))
+    assert (tmp_path / "a.pth").stat().st_size < LARGEST / 100
+    refused(tmp_path / "a.pth", "unpacks", capfd)
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_nothing_in_a_file_is_run(old: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": Evil(tmp_path / "ran")}, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
@@ -375,7 +384,8 @@ def test_files_that_are_neither(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 def graphs() -> dict[str, tuple[bytes, str]]:
     """Graphs, and a word of why they are refused."""
-    weights = passing(2)
+    weights, forked = passing(2), passing(2)
+    forked.layers[1].slope[:] = forked.layers[2].slope
     good, bias = frozen(weights), np.array([weights.bias], np.float32)
     shuffle = node("shuffle", "DepthToSpace", "phases", block_size=field(3, 2))
     order, turned = (np.array(axes, np.int32).tobytes() for axes in ([0, 3, 1, 2], [0, 3, 2, 1]))
@@ -392,6 +402,8 @@ def graphs() -> dict[str, tuple[bytes, str]]:
         "another block": (good.replace(shuffle, shuffle.replace(field(3, 2), field(3, 3))), "phases"),
         "a loop": (good.replace(field(3, b"x9/out"), field(3, b"x3/out")), "layers"),
         "an activation that is a loop": (good.replace(field(3, b"x2/a"), field(3, b"x2/d")), "no PReLU"),
+        "two paths": (frozen(forked).replace(field(3, b"x2/out"), field(3, b"x2/two"))
+                      + node("x2/two", "Maximum", "x2/out", "x1/out"), "one layer"),
         "a node that is not there": (good.replace(field(1, b"b2"), field(1, b"zz")), "neither"),
         "a constant of two": (good.replace(const("bias", bias), const("bias", bias, 2)), "goes into"),
         "a constant that is too small": (good.replace(const("b2", weights.layers[2].bias), const(

@@ -305,7 +305,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     file = Path(__file__).parents[1] / "assets" / "weights" / "fsrcnn-s_x4.safetensors"
     for more, status in (([], 4), (["--model", "bicubic"], 2), (["--model", "nonesuch"], 2), (["-s", "5"], 2),
                          (["--weights", str(file), "-s", "2"], 2), (["--weights", str(tmp_path / "a")], 2),
-                         (["--format", "caffe"], 2), (["-o", str(tmp_path / "no" / "a.glsl")], 4)):
+                         (["--format", "caffe"], 2), (["-o", ""], 2), (["-o", str(tmp_path / "no" / "a.glsl")], 4)):
         assert main([*command, *more]) == status, more
         assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == [out] and out.read_bytes() == mpv_shader(SHIPPED[1])

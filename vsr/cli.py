@@ -663,6 +663,8 @@ def write_files(files: dict[Path, Callable[[Path], object]], source: Path | None
     """Write each of some small files by its function; none gets its name before all are written. Raises OutputError."""
     from vsr.media.partfile import PartFile
 
+    if not all(path.name for path in files):
+        raise UsageError("-o names no file")
     parts = [PartFile(path, overwrite) for path in files]
     if source is not None and any(path.exists() and path.samefile(source) for path in files):
         raise OutputError(f"{source} is the input; give another name with -o")
