@@ -45,7 +45,7 @@ def onnx_model(weights: Weights, luma: str = "limited") -> bytes:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError as error:
         raise EngineError("an ONNX model is written with the package onnx, which cannot be imported "
-                          f"({error}): pip install 'vsr[export]'") from error
+                          f"({error}): pip install onnx") from error
 
     weights = exported(weights, luma)
     n, side = weights.scale, reach(weights.scale, weights.padding)
