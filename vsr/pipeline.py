@@ -412,7 +412,7 @@ class _Meter:
         self._told = now
         return True
 
-    def progress(self, members: dict[str, float] | None) -> Progress:
+    def progress(self, members: dict[str, float] | None = None) -> Progress:
         seconds = max(time.monotonic() - self._begun - self._left_out_s - self._control.paused_s, 1e-9)
         fps = self.frames / seconds
         left = None if self.total is None else max(0, self.total - self.frames)

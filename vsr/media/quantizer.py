@@ -17,15 +17,12 @@ _INDICES = (0, 1, 4, 9, 17, 32, 57, 95, 120, 150, 255)
 _STEPS = (4, 8, 11, 16, 24, 39, 64, 102, 152, 255, 1828)
 # (a, b): a + b·QP is the QP at which H.264 errs as much as the codec does at its own
 _EQUAL = {"vp9": (0.3, 0.81), "mpeg": (0.5, 1.0), "hevc": (-1.0, 0.87), "av1": (4.0, 0.68)}
-# Of codecs whose decoders do not tell: from log2 of the bits a pixel of key frames and of others, and of the difference
-# of neighbouring pixels and of consecutive frames. They err by 3.1 (HEVC) and 1.7 (AV1), as root mean square, on clips
-# that they were not fitted to.
-_ESTIMATED = {"hevc": (2.43, -0.35, -4.24, 1.4, 1.5), "av1": (6.19, -3.77, -1.82, 4.42, 0.23)}
+# Of codecs whose decoders do not tell: what each piece of `Quantizers.evidence` counts. tests/quantizers.py fits it.
+_ESTIMATED = {"hevc": (2.43, -0.35, -4.24, 1.4), "av1": (6.19, -3.77, -1.82, 4.42)}
 _ROWS = 64  # of a picture that are looked at
 _RATE = 1 / 16  # weight of a frame in the means
-# log2 of others beside key frames and of motion beside detail: what is usual, and the least that is taken for true, as
-# where nothing moves they say nothing
-_OTHERS, _MOTION = (-4.5, -6.0), (-1.1, -3.0)
+_OTHERS = -4.5  # log2 of what other frames usually take beside key frames
+_MOVING = -4.0, -2.0  # log2 of the motion beside the detail between which other frames begin to say something
 
 
 def qp_of_step(step: float) -> float:
@@ -94,22 +91,27 @@ class Quantizers:
         qp = None if parameters is None else told(parameters, bits)
         if qp is not None and not (between and self._told is not None):
             self._told = qp
-        return self._told if self._law is None else self._estimated(luma, bits)
+        if self._law is None:
+            return self._told
+        self._look_at(luma, bits)
+        return float(np.clip(np.dot(self._law, self.evidence()), 0, 51))
 
-    def _estimated(self, luma: np.ndarray, bits: int) -> float:
+    def _look_at(self, luma: np.ndarray, bits: int) -> None:
         rows = (luma[::max(1, len(luma) // _ROWS)] >> (bits - 8)).astype(np.int16)
         self._detail.add(float(np.abs(np.diff(rows)).mean()) if rows.shape[1] > 1 else 0.0)
         if rows.shape == self._rows.shape:
             self._motion.add(float(np.abs(rows - self._rows).mean()))
-        self._rows = rows
-        key, detail = np.log2(self._key_bits / luma.size + 1e-3), np.log2(self._detail.value + 0.05)
-        others, motion = _OTHERS[0], _MOTION[0]
-        if self._other_bits.count:
-            others = max(np.log2(self._other_bits.value / luma.size + 1e-3) - key, _OTHERS[1])
-        if self._motion.count:
-            motion = max(np.log2(self._motion.value + 0.05) - detail, _MOTION[1])
-        assert self._law
-        return float(np.clip(np.dot(self._law, (1, key, key + others, detail, detail + motion)), 0, 51))
+        self._rows, self._pixels = rows, luma.size
+
+    def evidence(self) -> tuple[float, ...]:
+        """What tells of the frame that was last asked for, where its decoder does not: 1, and log2 of the bits of key
+        frames (a pixel), of what others take beside that, and of the difference of neighbouring pixels."""
+        key, detail = np.log2(self._key_bits / self._pixels + 1e-3), np.log2(self._detail.value + 0.05)
+        if not self._motion.count or not self._other_bits.count:
+            return 1, key, _OTHERS, detail
+        others = np.log2(self._other_bits.value / self._pixels + 1e-3) - key
+        motion = np.log2(self._motion.value + 0.05) - detail
+        return 1, key, _OTHERS + np.interp(motion, _MOVING, (0, 1)) * (others - _OTHERS), detail
 
 
 class Mean:
