@@ -185,7 +185,7 @@ def test_refusals_are_one_line(pictures: Path, tmp_path: Path) -> None:
         train(replace(RECIPE, name="x", start="other_x3"), pictures, tmp_path, "cpu")
     with pytest.raises(InputError, match="folder"):
         train(replace(RECIPE, name="y"), tmp_path / "nowhere", tmp_path, "cpu")
-    with pytest.raises(UsageError, match="fsrcnn-s_x3"):
+    with pytest.raises(UsageError, match="vsr train list"):
         find("nonesuch")
 
 
