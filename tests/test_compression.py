@@ -83,4 +83,4 @@ def test_the_whole_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert len(read(tmp_path / "video" / "a.mkv", True, 2, 3, 4)) == 3
     main(["--data", str(tmp_path), "--weights", str(tmp_path), "--scale", "2", "--threads", "1"])
     page = capsys.readouterr().out
-    assert page.startswith("# Compressed video") and page.count("| small |") == 3 and "H.264 CRF 18" in page
+    assert page.startswith("# Compressed video") and page.count("| small |") == 3 and "H.264 CRF 12" in page
