@@ -10,7 +10,7 @@ import numpy as np
 
 NAME, CLEAN = "fsrcnn-s-video", "fsrcnn-s"
 MEMBERS = (CLEAN, *(f"{NAME}-{i}" for i in (1, 2, 3, 4)))
-BOUNDS = (9.0, 17.5, 26.0, 34.5)  # coarseness from which on the next member makes the better picture
+BOUNDS = (13.0, 17.5, 26.0, 34.5)  # coarseness from which on the next member makes the better picture
 SHARPNESS = 13.0  # QP that weigh as much as a sharpness twice as high
 SLACK = 1.5  # QP beyond a bound before another member is taken
 RATE = 1 / 16  # weight of a frame in the mean that is followed
