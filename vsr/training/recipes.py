@@ -14,6 +14,7 @@ from vsr.training.data import SHRINKS
 
 SHARP = (0.7, 0.6, 0.5)  # what a photograph's camera, or JPEG, made soft is sharp again
 COARSENESS = {1: (13.0, 22.0), 2: (18.0, 28.0), 3: (24.0, 34.0), 4: (30.0, 46.0)}  # what each member trains on
+BOUND = 0.1  # what an edge of text is wrong by is worth no more than what one of a photograph is
 PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 
@@ -24,6 +25,7 @@ class Recipe:
     (`drawn.page`); ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
+    ``bound``: errors beyond it, in codes / 255, have its gradient, as in Huber's loss; no error is beyond 1.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
@@ -46,6 +48,7 @@ class Recipe:
     batch: int = 16
     best_of: int = 3
     best_of_share: float = 0.7
+    bound: float = 1.0
     average: float = 0.002
     start: str | None = None
     quantized: bool = False
@@ -75,11 +78,11 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
     first = recipe("-first", 3, iterations, rate, photograph_shrinks=SHRINKS)
     sharp = recipe("-sharp", 3, iterations * 3 // 4, rate * 0.7, start=first.name)
     sharp_two = recipe("-sharp", 2, iterations // 3, rate * 0.5, start=sharp.name, sets=("t91",))
-    two = recipe("", 2, iterations // 8, rate * 0.3, start=sharp_two.name, sets=("t91",), pages=2)
-    three = recipe("", 3, iterations // 5, rate * 0.4, start=sharp.name, pages=8)
-    four = recipe("", 4, iterations // 4, rate * 0.7, start=sharp.name, pages=8)
+    two = recipe("", 2, iterations // 8, rate * 0.3, start=sharp_two.name, sets=("t91",), pages=2, bound=BOUND)
+    three = recipe("", 3, iterations // 5, rate * 0.4, start=sharp.name, pages=8, bound=BOUND)
+    four = recipe("", 4, iterations // 4, rate * 0.7, start=sharp.name, pages=8, bound=BOUND)
     int8 = [recipe("_int8", start.scale, iterations // 10, rate * 0.15, start=start.name, sets=start.sets,
-                   pages=start.pages, quantized=True) for start in (two, three, four)]
+                   pages=start.pages, bound=BOUND, quantized=True) for start in (two, three, four)]
     return [first, sharp, three, sharp_two, two, four, *int8]
 
 
