@@ -19,7 +19,7 @@ import pytest
 import speed
 from conftest import Clip, Nearest
 
-from vsr import bench
+from vsr import bench, player
 from vsr.cli import main
 from vsr.errors import Cancelled, EngineError
 from vsr.job import Job
@@ -284,3 +284,16 @@ def test_the_document_says_what_was_reached_and_what_not(capsys: pytest.CaptureF
     speed.table("a | b:", [(1, "x")])
     assert capsys.readouterr().out == "| a | b |\n|---|---:|\n| 1 | x |\n\n"
     assert not any(aim.measured for aim in speed.aims([], None, "no GPU"))
+
+
+def test_playing_is_measured(clip: Clip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(player, "measure_playing", functools.partial(player.measure_playing, seconds=1.5))
+    path = str(clip("a.mp4"))
+    assert main(["bench", "--play", path, "--model", "bicubic", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["v"] == 1 and told["video_fps"] == 25 and told["meter"]["shown"] > 1
+    assert told["engine"] and abs(told["shown_fps"] * told["seconds"] - told["meter"]["shown"]) <= 1
+    assert main(["bench", "--play", path, "--model", "bicubic"]) == 0
+    said = capsys.readouterr().out
+    assert "25.00 are shown" in said and "longest stall" in said
+    assert main(["bench", "--play", path, "--file", path]) == 2

@@ -27,7 +27,7 @@ from vsr.media.pixels import FULL_RANGE
 from vsr.player import Player, Shown, measure_playing
 from vsr.quality.protocol import imresize
 from vsr.sides import WHOLE, Box, Choice, Side, Sides, View
-from vsr.still import picture_of
+from vsr.still import difference, on_screen, picture_of
 
 RATE = 25
 
@@ -187,6 +187,35 @@ def test_a_loop_goes_round(long: Path) -> None:
 def step(wall: Time) -> bool:
     wall.now += 1 / RATE
     return True
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "gray"])
+def test_what_is_painted_is_what_a_picture_of_it_would_show(pix_fmt: str, clip: Clip) -> None:
+    codec = "ffv1" if pix_fmt == "gray" else "libx264"
+    path = clip("a.mkv", pix_fmt=pix_fmt, codec=codec, color=(1, 5, 2, 2))
+
+    def paint(shown: Shown) -> np.ndarray:
+        assert shown.sr is not None
+        return on_screen(shown.sr.frame)
+
+    with playing(path, paint=paint) as player:
+        shown = next_of(player, wanted=lambda shown: shown.sr)
+        assert shown.sr is not None and shown.painted.dtype == np.uint8
+        wanted = picture_of(shown.sr.frame).pixels
+        if wanted.dtype == np.uint16:
+            wanted = cv2.convertScaleAbs(wanted, alpha=1 / 257)
+        if wanted.ndim == 2:
+            wanted = np.dstack([wanted] * 3)
+        np.testing.assert_array_equal(shown.painted[..., :3], wanted)
+        assert (shown.painted[..., 3] == 255).all()
+
+
+def test_a_difference_is_that_of_luma_made_larger() -> None:
+    one, other = (Frame((np.full((4, 6), code, np.uint16),), 10, None, Fraction(1, 25)) for code in (500, 490))
+    apart = difference(one, other)
+    assert (apart.luma == 80).all() and apart.color.range == FULL_RANGE
+    assert (on_screen(apart)[..., 0] == round(80 * 255 / 1023)).all()
+    assert (difference(one, other, 200).luma == 1023).all()
 
 
 # ---- what is late --------------------------------------------------------------------------------------------------

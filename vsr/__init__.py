@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from vsr.media.cut import Cut
     from vsr.media.probe import MediaInfo, probe
     from vsr.media.verify import Check
-    from vsr.models.catalogue import FsrcnnWeights, catalogue
+    from vsr.models.catalogue import FsrcnnWeights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
+    from vsr.player import Meter, Player, Playing, Shown, measure_playing
+    from vsr.sides import Box, Choice, Scores, Side, View
     from vsr.size import Size
-    from vsr.still import picture_of, save_picture
+    from vsr.still import difference, on_screen, picture_of, save_picture
 
 __version__ = "0.1.0"
 __all__ = [
-    "Cancelled", "Check", "CheckError", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event",
-    "Failed", "Frame", "FsrcnnWeights", "InputError", "Job", "MediaInfo", "OutputError", "Progress", "Size", "Started",
-    "UsageError", "VideoInfo", "VsrError", "Warned", "catalogue", "open_engine", "picture_of", "probe", "run",
-    "run_together", "save_picture",
+    "Box", "Cancelled", "Check", "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError",
+    "Estimate", "Event", "Failed", "Frame", "FsrcnnWeights", "InputError", "Job", "MediaInfo", "Meter",
+    "OutputError", "Player", "Playing", "Progress", "Scores", "Shown", "Side", "Size", "Started", "UsageError",
+    "VideoInfo", "View", "VsrError", "Warned", "assets_dir", "catalogue", "difference", "measure_playing",
+    "on_screen", "open_engine", "picture_of", "probe", "run", "run_together", "save_picture",
 ]
 
 _HOMES = {
@@ -36,8 +39,10 @@ _HOMES = {
     "vsr.job": ("Job",),
     "vsr.media.cut": ("Cut",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
-    "vsr.models.catalogue": ("FsrcnnWeights", "catalogue"), "vsr.pipeline": ("run", "run_together"),
-    "vsr.size": ("Size",), "vsr.still": ("picture_of", "save_picture"),
+    "vsr.models.catalogue": ("FsrcnnWeights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
+    "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),
+    "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"),
+    "vsr.size": ("Size",), "vsr.still": ("difference", "on_screen", "picture_of", "save_picture"),
 }
 
 

@@ -106,7 +106,10 @@ def parser() -> Parser:
     sub.add_argument("--engine", default="auto")
     sub.add_argument("--precision", default="auto")
     sub.add_argument("--threads", type=positive, metavar="N", help="of the engine; default and most: all cores")
-    sub.add_argument("--file", type=file_name, metavar="FILE", help="measure a video from end to end, too")
+    what = sub.add_mutually_exclusive_group()
+    what.add_argument("--file", type=file_name, metavar="FILE", help="measure a video from end to end, too")
+    what.add_argument("--play", type=file_name, metavar="FILE",
+                      help="measure instead how smoothly a video plays, bicubic beside super-resolution")
     sub.add_argument("--json", action="store_true")
 
     sub = command("evaluate", run_evaluate, "PSNR, SSIM and MS-SSIM on pictures or a video, beside bicubic")
@@ -460,6 +463,8 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 def run_bench(args: argparse.Namespace) -> int:
     """A file first: where it cannot be read, nothing else is measured."""
+    if args.play is not None:
+        return run_bench_play(args)
     from vsr.bench import measure_engine, measure_file, measure_peers, peak_rss_mb
     from vsr.doctor import cpu, cuda
     from vsr.size import Size
@@ -491,6 +496,26 @@ def run_bench(args: argparse.Namespace) -> int:
         took = (other.why if other.median_ms is None else
                 f"{other.median_ms:.2f} ms, {other.median_ms / speed.median_ms:.1f} times as long")
         print(f"  {other.name} ({other.version}): {took}")
+    return 0
+
+
+def run_bench_play(args: argparse.Namespace) -> int:
+    """How a video plays, split in the middle."""
+    from vsr.player import measure_playing
+    from vsr.sides import Choice
+
+    with on_signals():
+        played = measure_playing(args.play, Choice(args.model, args.scale, args.engine, args.precision, args.threads))
+    if args.json:
+        print(json.dumps({"v": 1, **played.to_json()}))
+        return 0
+    meter = played.meter
+    wanted = "a rate that it does not say" if played.video_fps is None else f"{played.video_fps:.2f}"
+    print(f"{printable(str(args.play))}, split in the middle, {args.model} x{args.scale}, {played.engine} "
+          f"{played.precision}: {played.shown_fps:.2f} frames a second of {wanted} are shown in {played.seconds:g} s")
+    for stage in ("decode", "upscale"):
+        print(f"  {stage:10} {meter.stage_ms[stage]:8.2f} ms a frame")
+    print(f"  dropped    {played.dropped_fps:8.2f} a second; the longest stall {1000 * played.longest_stall_s:.0f} ms")
     return 0
 
 

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class Shown:
     ``time`` is when it is shown, in seconds from the beginning of the file; ``ticket`` that of the call which led
     there. ``choice`` is what enlarged it, ``engine`` and ``precision`` what that came down to. ``scores`` compare with
     the truth where there is one; they are made of a part now and then while playing, of all that is seen at a pause.
+    ``painted`` is what the player's ``paint`` made of all this. The frames' colours are those of `seen_color`.
     """
 
     source: Frame
@@ -73,6 +74,7 @@ class Shown:
     engine: str | None
     precision: str | None
     scores: Scores | None = None
+    painted: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +171,15 @@ class Player:
     the main one; ``cache_mb`` bounds the decoded frames that are kept (`Reel`). ``choice`` says what enlarges.
     With ``restore`` the frames are first shrunk, so that what is enlarged can be compared with what it was; with
     ``reference``, a file of the same video in the larger size, with that. ``notify`` is called, in another thread,
-    whenever there is something to `take`. ``engines`` opens engines, ``now`` is the wall's clock.
+    whenever there is something to `take`; ``paint`` there, with each frame before it is due, for what a screen must
+    make of it beforehand. ``engines`` opens engines, ``now`` is the wall's clock.
 
-    ``info``, ``duration_s`` (None where the file does not say), ``origin`` (the frames' pts, in seconds, of time 0) and
-    ``has_sound`` describe the file. ``messages`` collects (code, message) pairs of what its user should know; an error
-    that ends nothing is among them: a file that breaks off ('broken', 'damaged'), an engine that cannot be opened or
-    fails ('engine'; then that side is missing until another is chosen), a picture that was ('saved') or could not be
-    saved ('save'). Raises ``InputError`` for a file that cannot be read, ``UsageError`` for a choice that there is not.
+    ``info``, ``duration_s`` (None where the file does not say), ``origin`` (the frames' pts, in seconds, of time 0),
+    ``orientation`` (EXIF's, as the frames are to be seen) and ``has_sound`` describe the file. ``messages`` collects
+    (code, message) pairs of what its user should know; an error that ends nothing is among them: a file that breaks off
+    ('broken', 'damaged'), an engine that cannot be opened or fails ('engine'; then that side is missing until another
+    is chosen), a picture that was ('saved') or could not be saved ('save'). Raises ``InputError`` for a file that
+    cannot be read, ``UsageError`` for a choice that there is not.
     """
 
     def __init__(
@@ -192,6 +196,7 @@ class Player:
         reference: str | os.PathLike[str] | None = None,
         view: View | None = None,
         notify: Callable[[], object] = lambda: None,
+        paint: Callable[[Shown], object] = lambda shown: None,
         engines: Callable[..., Engine] = open_engine,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -199,7 +204,7 @@ class Player:
             raise UsageError("a video is compared with itself or with a reference, not both")
         self.path = Path(path)
         self.messages: deque[tuple[str, str]] = deque()
-        self._engines, self._notify = engines, notify
+        self._engines, self._notify, self._paint = engines, notify, paint
         self._scored_at = -math.inf
         self._changed = threading.Condition()
         self._closing = False
@@ -226,6 +231,7 @@ class Player:
             self._track = Track(path, audio_rate, audio_stream)
             self.info, self.layout = self._reel.info, self._reel.layout
             self.duration_s, self.origin = self._reel.duration_s, self._reel.origin
+            self.orientation = self._reel.orientation
             self._newest = stack.enter_context(newest(self._pictures(), notify))
             self._stack = stack.pop_all()
 
@@ -676,18 +682,25 @@ class Player:
         assert item.frame is not None
         view, restore, begun = self._view, self._restore, self._clock.now()
         with self._measures.work("upscale"):
-            source = sides.shrunk(item.frame) if restore else item.frame
+            source = self._source(sides, item.frame, restore)
             bicubic = None if view.bicubic is None else sides.bicubic(source, view.bicubic)
             sr = None
             try:
                 sr = None if view.sr is None else sides.sr(source, view.sr)
             except EngineError as error:
                 self._without_model(sides, error)
-        self._measures.costs.append(self._clock.now() - begun)
         engine = sides.engine
-        scores = self._scores(sides, source, item) if restore or self._truth else None
         name, precision = (engine.name, engine.precision) if engine else (None, None)
-        return Shown(source, item.time, item.order.ticket, bicubic, sr, sides.choice, name, precision, scores)
+        shown = Shown(source, item.time, item.order.ticket, bicubic, sr, sides.choice, name, precision)
+        painted = self._paint(shown)
+        self._measures.costs.append(self._clock.now() - begun)
+        scores = self._scores(sides, source, item) if restore or self._truth else None
+        return replace(shown, painted=painted, scores=scores)
+
+    def _source(self, sides: Sides, frame: Frame, restore: bool) -> Frame:
+        """What is enlarged of a decoded frame."""
+        frame = replace(frame, color=seen_color(frame.color, self.info.width, self.info.height))
+        return sides.shrunk(frame) if restore else frame
 
     def _without_model(self, sides: Sides, error: EngineError) -> None:
         self.messages.append(("engine", str(error)))
@@ -717,20 +730,19 @@ class Player:
     def _save(self, sides: Sides, item: _Decoded, target: Path) -> None:
         assert item.frame is not None
         name = target / f"{self.path.stem}-{float(item.time):.3f}s" if target.is_dir() else target.with_suffix("")
-        source = sides.shrunk(item.frame) if self._restore else item.frame
-        color = seen_color(source.color, self.info.width, self.info.height)
+        source = self._source(sides, item.frame, self._restore)
         try:
             made = {"bicubic": sides.bicubic(source), sides.name: sides.sr(source)}
-            frames = {of: replace(side.frame, color=color) for of, side in made.items() if side is not None}
+            frames = {of: side.frame for of, side in made.items() if side is not None}
             if sides.engine is not None and len(frames) > 1:
                 first, second = frames.values()
                 size, labels = (first.width, first.height), ("Bicubic", label(sides.engine))
-                chroma, bits, seen = self.layout.chroma, first.bits, self._reel.orientation
-                compose = Composer("side-by-side", size, chroma, bits, color, labels, seen)
+                chroma, bits, seen = self.layout.chroma, first.bits, self.orientation
+                compose = Composer("side-by-side", size, chroma, bits, source.color, labels, seen)
                 frames["compared"] = compose(first, second)
             for of, frame in frames.items():
                 path = name.with_name(f"{name.name}-{of}.png")
-                save_picture(picture_of(frame, self._reel.orientation), path)
+                save_picture(picture_of(frame, self.orientation), path)
                 self.messages.append(("saved", str(path)))
         except EngineError as error:
             self._without_model(sides, error)

@@ -16,7 +16,7 @@ from vsr.compare import Comparer
 from vsr.engines import Engine
 from vsr.errors import InputError, UsageError
 from vsr.events import Done, Event, Progress, Started, Warned
-from vsr.frame import Frame, VideoInfo, turned
+from vsr.frame import Color, Frame, VideoInfo, turned
 from vsr.job import Control, Job, complete, composition, engine_for, is_free, members_for, picture_target
 from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.partfile import PartFile
@@ -151,6 +151,25 @@ def picture_of(frame: Frame, orientation: int = 1) -> Picture:
     if (color.transfer in _HDR or color.primaries in _WIDE) and _UNSPECIFIED not in (color.transfer, color.primaries):
         told = ((b"cICP", bytes([color.primaries, color.transfer, 0, 1])),)
     return Picture(np.ascontiguousarray(turned(pixels, orientation)), "png", True, Metadata(native=told))
+
+
+def on_screen(frame: Frame) -> np.ndarray:
+    """What `picture_of` makes of a frame, for a screen: (H, W, 4) uint8 BGRA, opaque and as it is stored."""
+    import cv2
+
+    pixels = to_pixels(replace(whole_chroma(frame), alpha=None), 8)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA if pixels.ndim == 2 else cv2.COLOR_BGR2BGRA)
+
+
+def difference(one: Frame, other: Frame, times: int = 8) -> Frame:
+    """How far two frames of one depth differ in luma, as many ``times`` larger: full-range grey, of the size that both
+    have."""
+    import cv2
+
+    height, width = np.minimum(one.luma.shape, other.luma.shape)
+    apart = cv2.absdiff(one.luma[:height, :width], other.luma[:height, :width])
+    plane = np.minimum(apart.astype(np.uint32) * times, 2**one.bits - 1).astype(apart.dtype)
+    return replace(one, planes=(plane,), color=Color(range=FULL_RANGE), alpha=None)
 
 
 def save_picture(picture: Picture, target: Path, overwrite: bool = False) -> None:
