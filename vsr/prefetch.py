@@ -83,6 +83,17 @@ def _threaded(iterable: Iterable[T], depth: int) -> Generator[T]:
             del error  # its traceback holds this frame
 
 
+class Changes(threading.Condition):
+    """The lock on what several threads look at: ``with changes`` for who looks or waits, ``with changes.telling()`` for
+    who changes something, after which all that wait look again."""
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        with self:
+            yield
+            self.notify_all()
+
+
 class newest(Generic[T]):
     """Iterate over ``iterable`` in a thread that waits for nobody: one item is kept, and a newer one takes its place.
 
@@ -98,7 +109,7 @@ class newest(Generic[T]):
         self.dropped = 0
         self.ended = False
         self._iterable, self._notify = iterable, notify
-        self._changed = threading.Condition()
+        self._changes = Changes()
         self._slot: Any = _END  # which stands for none
         self._error: BaseException | None = None
         self._stop = False
@@ -107,8 +118,8 @@ class newest(Generic[T]):
 
     def take(self, timeout: float | None = 0) -> T | None:
         """The newest item, once; None where there is none yet (after ``timeout`` seconds; None waits), or no more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._slot is not _END or self.ended, timeout)
+        with self._changes:
+            self._changes.wait_for(lambda: self._slot is not _END or self.ended, timeout)
             item, self._slot = self._slot, _END
             if item is not _END:
                 return item
@@ -126,7 +137,7 @@ class newest(Generic[T]):
 
     def close(self) -> None:
         """Stop and join the thread; what it kept is dropped, and so is its error."""
-        with self._changed:
+        with self._changes:
             self._stop = True
         self._worker.join()
         self._slot, self._error = _END, None
@@ -145,21 +156,19 @@ class newest(Generic[T]):
             iterator = iter(self._iterable)
             try:
                 for item in iterator:
-                    with self._changed:
+                    with self._changes.telling():
                         if self._stop:
                             break
                         self.dropped += self._slot is not _END
                         self._slot = item
-                        self._changed.notify_all()
                     del item  # what was taken is the consumer's alone
                     self._notify()
             finally:
                 _close(iterator)
         except BaseException as raised:
             error = raised
-        with self._changed:
+        with self._changes.telling():
             self._error, self.ended = error, True
-            self._changed.notify_all()
         self._notify()
 
 

@@ -32,7 +32,7 @@ _NEAR_S = 1  # so far ahead, frames are decoded one by one rather than sought
 _LEAST = 2  # frames that are held, however large
 _SOUND_RUN_UP_S = Fraction(1, 2)  # what a sound's decoder and its container's rounding may need
 _JITTER_S = Fraction(1, 50)  # a shorter gap is the rounding of a container's times
-_CHANNELS = 2
+CHANNELS = 2
 _SILENCE_S = Fraction(1, 10)  # length of a block of silence
 
 
@@ -241,7 +241,7 @@ class Track:
                     place = due
                 while due < place:
                     silent = min(place - due, round(_SILENCE_S * self.rate))
-                    yield Block(start + Fraction(due, self.rate), np.zeros((silent, _CHANNELS), np.float32))
+                    yield Block(start + Fraction(due, self.rate), np.zeros((silent, CHANNELS), np.float32))
                     due += silent
                 samples = samples[due - place :]
                 if len(samples):
@@ -267,7 +267,7 @@ class Track:
         def resampled(frame: av.AudioFrame | None) -> Iterator[tuple[Fraction, np.ndarray]]:
             nonlocal made
             for out in resampler.resample(frame) if resampler else ():
-                samples = out.to_ndarray().reshape(-1, _CHANNELS)
+                samples = out.to_ndarray().reshape(-1, CHANNELS)
                 yield made, samples
                 made += Fraction(len(samples), self.rate)
 
