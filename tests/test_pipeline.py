@@ -30,6 +30,8 @@ from vsr.frame import Frame
 from vsr.job import Control, Job, plan
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
+from vsr.media.folder import media_in
+from vsr.media.partfile import PartFile, leftovers
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
 from vsr.pipeline import run_together
@@ -420,6 +422,8 @@ def test_a_stage_that_is_ahead_is_not_taken_for_a_slow_one(monkeypatch: pytest.M
         ("a.mp4", {}, {"output": Path("c.mkv")}, "c.mkv"),
         ("a.mp4", {}, {"size": Size.parse_size("64x64")}, "a_64x64.mp4"),
         ("a.mp4", {}, {"size": Size.parse_height("128")}, "a_192x128.mp4"),
+        ("a{b}.mp4", {}, {"name": "big {name}, {scale} {width}x{height} {model}"}, "big a{b}, 2 96x64 fsrcnn-s.mp4"),
+        ("a.mp4", {}, {"name": "{tag}"}, "x2.mp4"),
     ],
 )
 def test_where_the_output_goes(
@@ -469,7 +473,13 @@ def fails(kind: type[VsrError], says: str, folder: Path, **options: Any) -> None
         ({"codec": "h26x"}, UsageError, "unknown codec"),
         ({"output": "out.webm", "codec": "h264"}, UsageError, "webm cannot hold h264"),
         ({"deinterlace": "maybe"}, UsageError, "unknown way to deinterlace"),
-        ({"overwrite": True, "skip_existing": True}, UsageError, "replaced or skipped"),
+        ({"overwrite": True, "skip_existing": True}, UsageError, "replaced, skipped"),
+        ({"overwrite": True, "keep_both": True}, UsageError, "choose one"),
+        ({"name": "{name}_{siez}"}, UsageError, r"'\{siez\}' .* is unknown; use \{name\}"),
+        ({"name": "{name"}, UsageError, r"'\{name'"),
+        ({"name": "../{name}"}, UsageError, "'/' cannot be in"),
+        ({"name": " . "}, UsageError, "has no name"),
+        ({"name": "{name}", "overwrite": True}, OutputError, "is the input"),
         ({"preset": "warp"}, UsageError, "unknown preset"),
         ({"encoder_options": (("no-such", "1"),)}, UsageError, "no option no-such"),
         ({"scale": 5}, UsageError, "scale 5"),
@@ -502,6 +512,24 @@ def test_an_existing_output_is_replaced_when_asked(clip: Clip, tmp_path: Path) -
     target.write_text("old")
     assert upscale(clip("a.mp4"), output=target, overwrite=True).output == target
     assert times(target)
+
+
+def test_an_existing_output_is_kept_beside_the_new_one_when_asked(clip: Clip) -> None:
+    path = clip("a.mp4")
+    made = [upscale(path, keep_both=True).output.name for _ in range(3)]
+    assert made == ["a_x2.mp4", "a_x2 (2).mp4", "a_x2 (3).mp4"]
+    assert media_in(path.parent) == [path]
+
+
+def test_what_a_crash_left_behind_is_found(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    for other in (target, tmp_path / "out.2.mp4", tmp_path / "out.mkv"):
+        PartFile(other, False).create()
+    left = PartFile(target, False)
+    with left:
+        assert len(leftovers(target)) == 2 and left.path in leftovers(target)
+    assert [path.name.startswith(".out.") for path in leftovers(target)] == [True]
+    assert leftovers(tmp_path / "nowhere" / "out.mp4") == []
 
 
 def after_frames(count: int, act: Callable[[], None]) -> Callable[..., Nearest]:

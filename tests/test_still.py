@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -459,3 +460,38 @@ def test_pictures_with_a_profile_as_video(tmp_path: Path) -> None:
             "assert main(['upscale', folder + '/f%d.png', '-o', folder + '/all.mkv', '--model', 'bicubic']) == 0")
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+# ---- looks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_look_at_a_picture_is_upright_and_small(tmp_path: Path, suffix: str, channels: int) -> None:
+    if channels == 4 and suffix == "jpg":
+        pytest.skip("JPEG has no opacity")
+    path = save_pixels(tmp_path / f"a.{suffix}", painted((400, 300), channels))
+    seen = still.look(path, 100)
+    assert seen.thumbnail.shape == (75, 100, 3) and seen.thumbnail.dtype == np.uint8 and seen.at is None
+    if channels == 3:
+        expected = cv2.resize(painted((400, 300)), (100, 75), interpolation=cv2.INTER_AREA)[..., ::-1]
+        assert np.abs(seen.thumbnail.astype(int) - expected).mean() < 3
+    turned = still.look(save(tmp_path / f"b.{'png' if channels == 4 else suffix}"), 100)
+    assert turned.thumbnail.shape == (40, 30, 3) and turned.shape.rotation_degrees == 90
+
+
+def test_a_look_at_a_video_is_upright_and_at_its_time(tmp_path: Path, clip) -> None:
+    path = clip("a.mp4", size=(64, 32), rotation=90, aspect=Fraction(2), pts=range(0, 50 * 512, 512))
+    seen = still.look(path, 64)
+    assert seen.thumbnail.shape == (64, 16, 3) and seen.codec == "h264" and seen.frames == 50
+    assert seen.at is not None and 0.15 < seen.at < 0.25
+    assert np.array_equal(seen.thumbnail, still.look(path, 64, seen.at).thumbnail)
+    assert not np.array_equal(seen.thumbnail, still.look(path, 64, Fraction(0)).thumbnail)
+
+    def stop() -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        still.look(path, 64, check=stop)
+    with pytest.raises(InputError):
+        still.look(tmp_path / "none.mp4", 64)

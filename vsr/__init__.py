@@ -14,35 +14,43 @@ if TYPE_CHECKING:
     from vsr.engines import Engine, open_engine
     from vsr.events import Done, Estimate, Event, Failed, Progress, Started, Warned
     from vsr.frame import Frame, VideoInfo
-    from vsr.job import Job
+    from vsr.job import NAMES, Job, check_job
+    from vsr.media.codecs import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
     from vsr.media.cut import Cut
+    from vsr.media.folder import SUFFIXES, made_folder, media_in
+    from vsr.media.partfile import leftovers
+    from vsr.media.picture import still_format
     from vsr.media.probe import MediaInfo, probe
     from vsr.media.verify import Check
     from vsr.models.catalogue import FsrcnnWeights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
     from vsr.player import Meter, Player, Playing, Shown, measure_playing
     from vsr.sides import Box, Choice, Scores, Side, View
-    from vsr.size import Size
-    from vsr.still import difference, on_screen, picture_of, save_picture
+    from vsr.size import Resolution, Shape, Size, resolve
+    from vsr.still import Look, difference, look, on_screen, picture_of, save_picture
 
 __version__ = "0.1.0"
 __all__ = [
-    "Box", "Cancelled", "Check", "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError",
-    "Estimate", "Event", "Failed", "Frame", "FsrcnnWeights", "InputError", "Job", "MediaInfo", "Meter",
-    "OutputError", "Player", "Playing", "Progress", "Scores", "Shown", "Side", "Size", "Started", "UsageError",
-    "VideoInfo", "View", "VsrError", "Warned", "assets_dir", "catalogue", "difference", "measure_playing",
-    "on_screen", "open_engine", "picture_of", "probe", "run", "run_together", "save_picture",
+    "DEFAULT_CRF", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Box", "Cancelled", "Check", "CheckError",
+    "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
+    "FsrcnnWeights", "InputError", "Job", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
+    "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo",
+    "View", "VsrError", "Warned", "assets_dir", "catalogue", "check_job", "difference", "leftovers", "look",
+    "made_folder", "measure_playing", "media_in", "on_screen", "open_engine", "picture_of", "probe", "resolve",
+    "run", "run_together", "save_picture", "still_format",
 ]
 
 _HOMES = {
     "vsr.compare": ("Composer",), "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"),
-    "vsr.job": ("Job",),
-    "vsr.media.cut": ("Cut",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
+    "vsr.job": ("NAMES", "Job", "check_job"),
+    "vsr.media.codecs": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
+    "vsr.media.folder": ("SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
+    "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
     "vsr.models.catalogue": ("FsrcnnWeights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
     "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),
-    "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"),
-    "vsr.size": ("Size",), "vsr.still": ("difference", "on_screen", "picture_of", "save_picture"),
+    "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"), "vsr.size": ("Resolution", "Shape", "Size", "resolve"),
+    "vsr.still": ("Look", "difference", "look", "on_screen", "picture_of", "save_picture"),
 }
 
 

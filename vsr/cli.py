@@ -8,7 +8,6 @@ import csv
 import io
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -31,12 +30,7 @@ if TYPE_CHECKING:
 
     Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
 
-SUFFIXES = {  # what counts in a folder; a file that is named is always tried
-    ".3gp", ".avi", ".avif", ".bmp", ".flv", ".gif", ".jpeg", ".jpg", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
-    ".mpg", ".mts", ".mxf", ".ogv", ".png", ".tif", ".tiff", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
-}
 SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f"}
-OUTPUT_NAME = re.compile(r"(.+)_(?:x[234]|\d+x\d+)")  # NAME_x2, NAME_1920x1080
 
 
 class Parser(argparse.ArgumentParser):
@@ -230,14 +224,18 @@ def fraction(text: str) -> Fraction:
 
 
 def run_upscale(args: argparse.Namespace) -> int:
+    from vsr.media.folder import made_folder
+
     output = Path(args.output) if args.output is not None else None
     into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
-    with signals_cancel() as cancel, made_folder(output if into_folder or not output else output.parent):
+    folder = output if output is None or into_folder else output.parent
+    with signals_cancel() as cancel, made_folder(folder or Path()):
         return run_jobs(inputs_and_jobs(args, output, into_folder), args, cancel)
 
 
 def run_compare(args: argparse.Namespace) -> int:
     from vsr.job import Job, check_job
+    from vsr.media.folder import made_folder
 
     with signals_cancel() as cancel, made_folder(args.output.parent):
         job = Job(args.input, args.output, args.scale, overwrite=args.overwrite, compare=args.layout,
@@ -280,6 +278,7 @@ def inputs_and_jobs(args: argparse.Namespace, output: Path | None, into_folder: 
     Raises UsageError for anything wrong with the arguments; no input is opened.
     """
     from vsr.job import Job, check_job
+    from vsr.media.folder import media_in
     from vsr.media.picture import still_format
     from vsr.size import Size
 
@@ -298,7 +297,7 @@ def inputs_and_jobs(args: argparse.Namespace, output: Path | None, into_folder: 
         inside = [path]
         if os.path.isdir(path):  # not path.is_dir(), which raises for a name that is too long
             try:
-                inside = inputs_in(path)
+                inside = media_in(path)
             except OSError as unreadable:
                 files.append((path, InputError(f"folder {path} cannot be read: {unreadable.strerror}")))
                 continue
@@ -332,36 +331,6 @@ def inputs_and_jobs(args: argparse.Namespace, output: Path | None, into_folder: 
             check_job(job)
         work.append((path, jobs))
     return work
-
-
-def inputs_in(folder: Path) -> list[Path]:
-    """The videos and pictures of a folder, without those that look like another one's output."""
-    files = sorted(path for path in folder.iterdir() if is_media(path))
-    stems = {path.stem for path in files}
-    return [path for path in files if not ((made := OUTPUT_NAME.fullmatch(path.stem)) and made[1] in stems)]
-
-
-def is_media(path: Path) -> bool:
-    """Whether a file counts in a folder: by its suffix; what is hidden or failed its self-check does not."""
-    hidden = path.name.startswith(".") or path.stem.endswith(".failed-check")
-    return not hidden and path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-@contextlib.contextmanager
-def made_folder(folder: Path | None) -> Iterator[None]:
-    """The ``folder`` that outputs go to, made where it is missing, and removed again where nothing came into it."""
-    folder = folder or Path()
-    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            for place in missing:
-                place.rmdir()
 
 
 def ending_signals() -> list[signal.Signals]:

@@ -3,6 +3,7 @@ does alike."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import threading
@@ -28,6 +29,10 @@ from vsr.media.verify import Check
 from vsr.models.catalogue import Weights, find, load_file, load_members
 from vsr.size import Resolution, Size, resolve
 
+NAMES = {  # what may stand in braces in an output's name
+    "name": "the input's name", "tag": "x2, or 1920x1080 where a size was asked for", "scale": "the factor: 2, 3 or 4",
+    "width": "pixels across", "height": "pixels down", "model": "the model's name",
+}
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 
 
@@ -41,7 +46,9 @@ class Job:
     and a video's may be a picture, of its first frame (in the cut).
     ``codec`` None is the first encoder that holds all that the source has; it, ``crf``, ``preset`` and
     ``encoder_options`` are those of ``EncoderSettings``. An existing output is an error, unless it is to be replaced
-    (``overwrite``) or kept (``skip_existing``).
+    (``overwrite``) or kept (``skip_existing``), or the new one gets a number behind its name (``keep_both``).
+    ``name`` is what an output that is not named is called, without its extension; what stands in braces is one of
+    `NAMES`.
     """
 
     input: Path
@@ -64,6 +71,8 @@ class Job:
     encoder_options: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
     skip_existing: bool = False
+    keep_both: bool = False
+    name: str = "{name}_{tag}"
 
     @property
     def named_output(self) -> Path | None:
@@ -96,8 +105,9 @@ def check_job(job: Job) -> bool:
     Raises ``UsageError`` for anything that is wrong with ``job`` itself, ``EngineError`` where its engine cannot run
     here.
     """
-    if job.overwrite and job.skip_existing:
-        raise UsageError("an existing output is replaced or skipped, not both; choose one")
+    if job.overwrite + job.skip_existing + job.keep_both > 1:
+        raise UsageError("an existing output is replaced, skipped or kept beside the new one; choose one")
+    check_name(job.name)
     if job.compare is not None:
         check_layout(job.compare)
         if job.named_output is None:
@@ -118,6 +128,18 @@ def check_job(job: Job) -> bool:
             raise UsageError(f"{job.named_output} has no extension that VSR writes; use one of {known}")
     job.settings(choose_codec(None, None, container)).check(container or "matroska")
     return False
+
+
+def check_name(pattern: str) -> None:
+    """Raises ``UsageError`` for what no output can be called (see `Job`)."""
+    rest = re.sub(r"\{(\w+)\}", lambda match: "" if match[1] in NAMES else match[0], pattern)
+    if wrong := re.search(r"\{\w*\}?|\}", rest):
+        known = ", ".join(f"{{{name}}}" for name in NAMES)
+        raise UsageError(f"'{wrong[0]}' in the name {pattern} is unknown; use {known}")
+    if wrong := re.search(r'[/\\:*?"<>|\x00-\x1f]', rest):  # what Windows refuses; the others refuse the first one
+        raise UsageError(f"{wrong[0]!r} cannot be in a file's name; leave it out of {pattern!r}")
+    if not pattern.strip(" ."):
+        raise UsageError("an output has no name; write one, as in {name}_{tag}")
 
 
 def _check_model(job: Job, scale: int) -> None:
@@ -197,16 +219,23 @@ def _beside(job: Job, resolution: Resolution, suffix: str) -> Path:
     stem = job.input.stem
     if image_sequence(job.input):
         stem = re.sub(r"[ _.-]*%\d*d", "", stem) or folder.resolve().name
-    return folder / f"{stem}_{tag}{suffix}"
+    facts = {"name": stem, "tag": tag, "scale": resolution.factor, "width": resolution.width,
+             "height": resolution.height, "model": job.weights.stem if job.weights else job.model}
+    name = re.sub(r"\{(\w+)\}", lambda match: str(facts[match[1]]), job.name)
+    numbered = (f"{name} ({number}){suffix}" for number in itertools.count(2))
+    target = folder / f"{name}{suffix}"
+    while job.keep_both and os.path.lexists(target):
+        target = folder / next(numbered)
+    return target
 
 
 def plan(job: Job, source: Decoder) -> Plan:
     """What ``job`` becomes with ``source``.
 
-    Its output is ``-o`` where that names a file, else ``NAME_x2.EXT`` (``NAME_1920x1080.EXT`` with a size) in its
-    folder or beside the input. The extension is the input's where that container holds the codec and every stream of
-    the source, else ``.mkv``. Raises ``InputError`` for a size that the source has already, ``UsageError`` for options
-    that do not fit the encoder that the source asks for.
+    Its output is ``-o`` where that names a file, else as ``job.name`` says, in its folder or beside the input. The
+    extension is the input's where that container holds the codec and every stream of the source, else ``.mkv``. Raises
+    ``InputError`` for a size that the source has already, ``UsageError`` for options that do not fit the encoder that
+    the source asks for.
     """
     resolution = resolve(source.info, job.size or job.scale, job.input)
     if job.size is not None:

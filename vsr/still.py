@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from vsr.errors import InputError, UsageError
 from vsr.events import Done, Event, Progress, Started, Warned
 from vsr.frame import Color, Frame, VideoInfo, turned
 from vsr.job import Control, Job, complete, composition, engine_for, is_free, members_for, picture_target
+from vsr.media.codecs import choose_codec
 from vsr.media.decode import IMAGE_RATE, Decoder
 from vsr.media.partfile import PartFile
 from vsr.media.picture import (
@@ -35,11 +37,13 @@ from vsr.media.picture import (
     write_picture,
 )
 from vsr.media.pixels import FULL_RANGE
+from vsr.media.reel import Reel
 from vsr.media.verify import Check
 from vsr.size import Resolution, Shape, resolve
 from vsr.upscale import Size, Upscaler, whole_chroma
 
 _HDR, _WIDE, _UNSPECIFIED = (16, 18), (9, 11, 12), 2  # PQ, HLG; BT.2020, P3; as AVCOL_TRC_* and AVCOL_PRI_*
+_LOOK_SHARE, _LOOK_S = 10, Fraction(10)  # where a look is taken: first frames are often black
 
 
 def run_stills(
@@ -170,6 +174,63 @@ def difference(one: Frame, other: Frame, times: int = 8) -> Frame:
     apart = cv2.absdiff(one.luma[:height, :width], other.luma[:height, :width])
     plane = np.minimum(apart.astype(np.uint32) * times, 2**one.bits - 1).astype(apart.dtype)
     return replace(one, planes=(plane,), color=Color(range=FULL_RANGE), alpha=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a list shows of a file: ``thumbnail`` (h, w, 3), RGB uint8, upright; ``shape`` for `vsr.size.resolve`.
+    ``at`` is its time in seconds, None of a still picture, as are ``frames`` and ``duration_s`` where they are not
+    known; ``codec`` is what a job takes for it that names none."""
+
+    thumbnail: np.ndarray
+    shape: Shape | VideoInfo
+    codec: str
+    at: Fraction | None = None
+    frames: int | None = None
+    duration_s: Fraction | None = None
+
+
+def look(path: Path, side: int, at: Fraction | None = None, check: Callable[[], None] = lambda: None) -> Look:
+    """A look at the video or picture in ``path``, its frame at ``at`` (None: a tenth of its way, where that is short)
+    no longer than ``side`` pixels. ``check`` may raise, to stop. Raises ``InputError``."""
+    if form := still_format(path):
+        picture = read_picture(path)
+        orientation = picture.metadata.orientation
+        pixels = np.atleast_3d(_shrunk(picture.pixels, *_fitting(*picture.size, side)))
+        if picture.bits > 8:
+            pixels = (pixels >> 8).astype(np.uint8)
+        if picture.channels == 4:
+            pixels = (pixels[..., :3].astype(np.uint16) * pixels[..., 3:] // 255).astype(np.uint8)
+        return Look(_rgb(pixels, orientation), Shape(*picture.size, picture.metadata.rotation_degrees), form)
+    with Reel(path, 0, check=check) as reel:
+        info = reel.info
+        if at is None:
+            at = min((reel.duration_s or Fraction(0)) / _LOOK_SHARE, _LOOK_S) if reel.can_seek else Fraction(0)
+        frame = reel.at(at)
+        width, height = _fitting(frame.width * (info.sample_aspect or 1), frame.height, side)
+        planes = tuple(_shrunk(plane, width, height) for plane in frame.planes)
+        color = seen_color(frame.color, info.width, info.height)
+        pixels = to_pixels(replace(frame, planes=planes, alpha=None, color=color), 8)
+        codec = choose_codec(reel.layout, info, None)
+        frames = info.frames or (round(reel.duration_s * info.rate) if reel.duration_s and info.rate else None)
+        return Look(_rgb(pixels, reel.orientation), info, codec, at, frames, reel.duration_s)
+
+
+def _fitting(width: float | Fraction, height: int, side: int) -> tuple[int, int]:
+    ratio = min(1, side / max(width, height))
+    return max(1, round(width * ratio)), max(1, round(height * ratio))
+
+
+def _shrunk(plane: np.ndarray, width: int, height: int) -> np.ndarray:
+    import cv2
+
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _rgb(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """From grey or BGR (h, w, c)."""
+    color = pixels[..., ::-1] if pixels.shape[2] == 3 else np.repeat(pixels, 3, 2)
+    return np.ascontiguousarray(turned(color, orientation))
 
 
 def save_picture(picture: Picture, target: Path, overwrite: bool = False) -> None:

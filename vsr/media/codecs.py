@@ -35,7 +35,7 @@ _CHOICES = {
 }
 _HDR_CHOICES = ("hevc", "av1")  # their HDR is what players know, and they carry its metadata
 _HDR_TRANSFERS = {16, 18}  # PQ and HLG
-_PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
+PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
 _SEMIPLANAR = {
     "nv12": Layout((1, 1), 8),
     "nv16": Layout((1, 0), 8),
@@ -211,9 +211,9 @@ def _quality(name: str, codec: str, crf: float | None) -> list[tuple[str, str]]:
 def _speed(name: str, codec: str, preset: str | None) -> list[tuple[str, str]]:
     """``preset``, one of x264's names, as encoder ``name`` has it."""
     given, preset = preset, preset or DEFAULT_PRESET
-    if preset not in _PRESETS:
-        raise UsageError(f"unknown preset {preset!r}; use one of {', '.join(_PRESETS)}")
-    speed = _PRESETS.index(preset)  # 0 is fastest
+    if preset not in PRESETS:
+        raise UsageError(f"unknown preset {preset!r}; use one of {', '.join(PRESETS)}")
+    speed = PRESETS.index(preset)  # 0 is fastest
     if name in ("libx264", "libx265"):
         return [("preset", preset)]
     if name == "libsvtav1":
@@ -226,7 +226,7 @@ def _speed(name: str, codec: str, preset: str | None) -> list[tuple[str, str]]:
     if name.endswith("_nvenc"):
         return [("preset", "p" + "1123345677"[speed])]
     if name.endswith("_qsv"):
-        return [("preset", _PRESETS[min(max(speed, 2), 8)])]
+        return [("preset", PRESETS[min(max(speed, 2), 8)])]
     if name.endswith("_amf"):
         return [("quality", ("speed", "balanced", "quality")[(speed > 3) + (speed > 5)])]
     if given is not None:

@@ -10,7 +10,22 @@ from types import TracebackType
 
 from vsr.errors import OutputError
 
+_TOKEN = 4  # bytes that tell temporary files apart
 _STEM = 40  # characters of the target's name in the temporary one: long names must not become too long
+
+
+def _part_name(target: Path, token: str) -> str:
+    return f".{target.stem[:_STEM]}.{token}.part{target.suffix}"
+
+
+def leftovers(target: Path) -> list[Path]:
+    """The temporary files of ``target`` that are there: what is being written, and what a crash left behind."""
+    before, behind = _part_name(target, "/").split("/")
+    try:
+        return [path for path in target.parent.iterdir() if path.name.startswith(before) and path.name.endswith(behind)
+                and len(path.name) == len(before) + 2 * _TOKEN + len(behind)]
+    except OSError:
+        return []
 
 
 class PartFile:
@@ -24,7 +39,7 @@ class PartFile:
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
         self.overwrite = overwrite
-        self.path = target.with_name(f".{target.stem[:_STEM]}.{secrets.token_hex(4)}.part{target.suffix}")
+        self.path = target.with_name(_part_name(target, secrets.token_hex(_TOKEN)))
         self._ours = False
         if os.path.isdir(target):
             raise OutputError(f"{target} is a folder; name a file")

@@ -65,7 +65,7 @@ class Reel:
         self.layout: Layout = self._decoder.layout
         self.origin, self.orientation = self._decoder.origin, self._decoder.orientation
         container = self._decoder.container
-        self._can_seek = bool(set(container.format.name.split(",")) & _SEEKABLE)
+        self.can_seek = bool(set(container.format.name.split(",")) & _SEEKABLE)
         self.duration_s = None if not container.duration else Fraction(container.duration, av.time_base)
         # Frames in their order without a gap; the decoder stands behind the last one.
         self._held: deque[Frame] = deque()
@@ -174,7 +174,7 @@ class Reel:
     def _go_to(self, tick: int) -> None:
         """Hold one frame, the video's first or one that is shown at ``tick`` or before it, not long before."""
         for back_s in _BACK_S:
-            if not self._can_seek or self._decoder.untimed:
+            if not self.can_seek or self._decoder.untimed:
                 break
             try:
                 self._decoder.seek(tick * self.info.time_base - back_s)
