@@ -73,6 +73,14 @@ def test_pairs_are_in_step_and_told_apart_by_their_quantizers(sources: tuple[lis
     assert low.dtype == high.dtype == np.float32 and high.max() < 1.05
 
 
+def test_drawn_pages_go_through_codecs_too(tmp_path: Path) -> None:
+    pages = compressed_twins((), (), 2, EVERYTHING, tmp_path, pages=2)
+    assert len(pages) == 2 * compressed.ROUNDS * compressed.KEPT
+    assert all(np.abs(np.diff(high.astype(int))).max() > 60 for _, high in pages)  # as hard as no photograph's edges
+    assert len({high.tobytes() for _, high in pages}) > 2 * compressed.ROUNDS  # some stand still
+    assert len(compressed_twins((), (), 2, EVERYTHING, tmp_path, pages=1)) == len(pages) / 2
+
+
 @pytest.mark.parametrize("name", CODECS)
 def test_each_codec_gives_frames_back_and_says_how_coarse_they_are(name: str) -> None:
     ground = picture(1, (120, 160))

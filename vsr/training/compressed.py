@@ -92,24 +92,26 @@ def material(recipe: Recipe, training: list[Path], held_out: list[Path], data: P
         return ([*twins(sharp, recipe.scale, recipe.shrinks), *twins(others, recipe.scale, recipe.photograph_shrinks),
                  *pages], list(twins(held_out, recipe.scale, (1.0,))))
     videos = [data / "video" / name for name in CLIPS]
-    return (compressed_twins(training, videos, recipe.scale, recipe.coarseness, cache),
+    return (compressed_twins(training, videos, recipe.scale, recipe.coarseness, cache)
+            + compressed_twins((), (), recipe.scale, recipe.coarseness, cache, recipe.pages),
             compressed_twins(held_out, (), recipe.scale, recipe.coarseness, cache))
 
 
 def compressed_twins(photographs: Sequence[Path], videos: Sequence[Path], scale: int,
-                     within: tuple[float, float], cache: Path) -> list[Pair]:
+                     within: tuple[float, float], cache: Path, pages: int = 0) -> list[Pair]:
     """(low, high) pairs, uint8 luma of (H, W) and (n·H, n·W), of clips whose mean `family.coarseness` is ``within``.
+    The clips show the photographs, so many drawn ``pages`` (`drawn.page`) and the videos.
 
     All pairs of a scale are made once, and kept in ``cache``: NAME.low and NAME.high, flat and mapped into memory, and
-    NAME.npy, the index. They depend on the photographs, the videos and the scale alone.
+    NAME.npy, the index. They depend on what the clips show and on the scale alone.
     """
-    names = " ".join(path.name for path in (*photographs, *videos))
+    names = " ".join([*(path.name for path in (*photographs, *videos)), *(f"page {number}" for number in range(pages))])
     name = f"clips_x{scale}_{zlib.crc32(names.encode()):08x}"
     files = [cache / f"{name}.{suffix}" for suffix in ("low", "high", "npy")]
     if not files[-1].exists():
         cache.mkdir(parents=True, exist_ok=True)
         parts = [path.with_name(f"{path.name}.part") for path in files]
-        _write(photographs, videos, scale, *parts)
+        _write(photographs, pages, videos, scale, *parts)
         for part, path in zip(parts, files, strict=True):  # the index last: where it is, all is there
             os.replace(part, path)
     flat_low, flat_high = (np.memmap(path, np.uint8, "r") for path in files[:2])
@@ -124,12 +126,12 @@ def compressed_twins(photographs: Sequence[Path], videos: Sequence[Path], scale:
     return pairs
 
 
-def _write(photographs: Sequence[Path], videos: Sequence[Path], scale: int, lows: Path, highs: Path,
+def _write(photographs: Sequence[Path], pages: int, videos: Sequence[Path], scale: int, lows: Path, highs: Path,
            index: Path) -> None:
     entries: list[tuple[Any, ...]] = []
     start = 0
     with open(lows, "wb") as low_file, open(highs, "wb") as high_file:
-        for high, rng in _clips(photographs, videos, scale):
+        for high, rng in _clips(photographs, pages, videos, scale):
             low = [np.clip(np.round(imresize(each, 1 / scale)), 0, 255).astype(np.uint8) for each in high]
             names = [name for name in CODECS if min(low[0].shape) >= LEAST or name in ("h264", "vp9")]
             shares = np.array([CODECS[name].share for name in names])
@@ -149,7 +151,7 @@ def _write(photographs: Sequence[Path], videos: Sequence[Path], scale: int, lows
         np.save(file, np.array(entries, ENTRY))
 
 
-def _clips(photographs: Sequence[Path], videos: Sequence[Path], scale: int
+def _clips(photographs: Sequence[Path], pages: int, videos: Sequence[Path], scale: int
            ) -> Iterator[tuple[list[np.ndarray], np.random.Generator]]:
     """The high-resolution frames of every clip, uint8, with sides of whole low-resolution chroma samples, and what is
     random about it further on."""
@@ -159,6 +161,9 @@ def _clips(photographs: Sequence[Path], videos: Sequence[Path], scale: int
             rng = np.random.default_rng([zlib.crc32(path.name.encode()), scale, number])
             if min(luma.shape) >= FRAMES * FASTEST + 2 * scale:
                 yield _panned(luma, scale, rng), rng
+    for number in range(pages * ROUNDS):
+        rng = np.random.default_rng([scale, number])
+        yield _panned(page(rng), scale, rng), rng
     for path in videos:
         luma_frames = _read(path)
         pieces = range(0, len(luma_frames) - FRAMES + 1, max(FRAMES, len(luma_frames) // SEGMENTS))

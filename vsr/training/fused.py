@@ -25,15 +25,13 @@ MANY = 16  # maps of more channels than this are made on their own memory, which
 class FusedGradients:
     """The squared error of ``net`` (float32, on the CPU) on patches of ``patch`` output pixels a side, in input pixels.
 
-    An error beyond ``bound`` (codes / 255) has the gradient of one of that size, as in Huber's loss.
     With a quantizer, as `Quantizer` in training: the maps before the output layer are rounded, straight-through.
     The first call compiles, which takes some seconds. Runs on the threads of Halide's pool (HL_NUM_THREADS).
     """
 
-    def __init__(self, net: Net, patch: int, bound: float = 1.0) -> None:
+    def __init__(self, net: Net, patch: int) -> None:
         # SRCNN's picture is enlarged first; its last layer is a deconvolution with stride 1 whose kernel is turned.
         self._net, self._enlarged = net, net.deconvolution is None
-        self._bound = bound
         self._scale = 1 if self._enlarged else net.scale
         self._patch = patch * net.scale // self._scale
         self._side = self._patch + 2 * (net.network.context if self._enlarged else net.margin)
@@ -52,7 +50,7 @@ class FusedGradients:
         return network.channels == 1 and network.growth != "bicubic last"
 
     def __call__(self, low: np.ndarray, high: np.ndarray) -> float:
-        """The mean squared error; the gradient, errors bounded, in each parameter's ``grad``.
+        """The mean squared error, its gradient in each parameter's ``grad``.
 
         low (B, patch + 2·margin, same), high (B, n·patch, same), float32 codes / 255; B is a multiple of LANES.
         """
@@ -165,14 +163,11 @@ class FusedGradients:
         (total.update(0).reorder(b, x, r[3], r[4], r[0], r[1], r[2], y).vectorize(b).unroll(x)
             .unroll(r[3]).unroll(r[4]).unroll(r[0]).unroll(r[1]))  # unrolled, a phase's missing taps are gone
 
-        def bounded(error: hl.Expr) -> hl.Expr:
-            return hl.clamp(error, hl.f32(-self._bound), hl.f32(self._bound))
-
         loss = hl.Func("loss")
         everything = hl.RDom([(0, n), (0, n), (0, patch), (0, patch)])
         each = error[b, everything[0], everything[1], everything[2], everything[3]]
         loss[b, c] = hl.f32(0)
-        loss[b, c] += hl.select(c == 0, each * each, bounded(each))
+        loss[b, c] += hl.select(c == 0, each * each, each)
         loss.compute_root().bound(c, 0, 2).vectorize(b).unroll(c)
         loss.update(0).reorder(b, c, *(everything[axis] for axis in range(4))).vectorize(b).unroll(c)
         self._loss = self._output(loss, (2, LANES))
@@ -181,7 +176,7 @@ class FusedGradients:
         end = n * patch - 1
         within = (x >= 0) & (x <= end) & (y >= 0) & (y <= end)
         cx, cy = hl.clamp(x, 0, end), hl.clamp(y, 0, end)
-        picture[b, x, y] = hl.select(within, bounded(error[b, cx % n, cy % n, cx // n, cy // n]), hl.f32(0))
+        picture[b, x, y] = hl.select(within, error[b, cx % n, cy % n, cx // n, cy // n], hl.f32(0))
         picture.compute_root().vectorize(b).parallel(y)
 
         def beside(x: hl.Expr, y: hl.Expr, kx: hl.Expr, ky: hl.Expr) -> hl.Expr:

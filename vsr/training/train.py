@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 import vsr
 from vsr.errors import OutputError, UsageError
@@ -68,7 +69,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
     optimizer = SOAP(_matrices(net), recipe.rate)
-    gradients = _gradients(net, recipe.patch, recipe.bound, device)
+    gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
     iteration, seconds = 0, 0.0
 
@@ -132,21 +133,20 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     return path
 
 
-def _gradients(net: Net, patch: int, bound: float, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
-    """What takes (low, high) patches, leaves the gradients in the parameters and returns the mean squared error;
-    in the gradients no error is larger than ``bound``."""
+def _gradients(net: Net, patch: int, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    """What takes (low, high) patches, leaves the gradients in the parameters and returns the mean squared error."""
     if device == "cpu" and importlib.util.find_spec("halide"):
         from vsr.training.fused import FusedGradients
 
         if FusedGradients.fits(net.network):
-            return FusedGradients(net, patch, bound)
+            return FusedGradients(net, patch)
 
     def gradients(low: np.ndarray, high: np.ndarray) -> float:
         net.zero_grad()
         made = net.valid(torch.from_numpy(low)[:, None].to(device, memory_format=torch.channels_last))
-        error = made - torch.from_numpy(high)[:, None].to(device)
-        made.backward(error.detach().clamp(-bound, bound) * (2 / error.numel()))
-        return error.square().mean().item()
+        loss = F.mse_loss(made, torch.from_numpy(high)[:, None].to(device))
+        loss.backward()
+        return loss.item()
 
     return gradients
 
