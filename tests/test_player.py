@@ -210,6 +210,14 @@ def test_what_is_painted_is_what_a_picture_of_it_would_show(pix_fmt: str, clip: 
         assert (shown.painted[..., 3] == 255).all()
 
 
+def test_a_picture_is_painted_anew_at_a_pause(long: Path) -> None:
+    counted: list[int] = []
+    with playing(long, paint=lambda shown: counted.append(1) or len(counted)) as player:
+        first = next_of(player)
+        player.redraw()
+        assert next_of(player, wanted=lambda shown: shown.painted > first.painted).time == first.time
+
+
 def test_a_difference_is_that_of_luma_made_larger() -> None:
     one, other = (Frame((np.full((4, 6), code, np.uint16),), 10, None, Fraction(1, 25)) for code in (500, 490))
     apart = difference(one, other)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
 from vsr.display import display, mute, printable, tell, tell_error, tell_warning
-from vsr.errors import InputError, OutputError, UsageError, VsrError
+from vsr.errors import EngineError, InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
     from vsr.bench import EngineSpeed, FileSpeed
@@ -82,6 +82,9 @@ def parser() -> Parser:
                      help="side-by-side (default: each whole), or split (one picture, halved by a line)")
     add_job_options(sub)
     sub.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+    sub = command("gui", run_gui, "open the window: see the difference while a video plays")
+    sub.add_argument("files", nargs="*", type=file_name, metavar="FILE", help="videos and pictures to open")
 
     sub = command("probe", run_probe, "say what a file contains")
     sub.add_argument("file", type=file_name, metavar="FILE")
@@ -425,6 +428,14 @@ def run_doctor(args: argparse.Namespace) -> int:
     for name, version in facts["versions"].items():
         print(f"{name}: {version}")
     return 0
+
+
+def run_gui(args: argparse.Namespace) -> int:
+    try:
+        from ui.app import main as window
+    except ImportError as error:
+        raise EngineError(f"the window cannot be opened: {error}") from None
+    return window([str(path) for path in args.files])
 
 
 # ---- measure and train -------------------------------------------------------------------------------------------

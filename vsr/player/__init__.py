@@ -190,6 +190,11 @@ class Player:
         with self._changes.telling():
             self._pictures.view = view
 
+    def redraw(self) -> None:
+        """Make what is shown at a pause anew, since ``paint`` makes something else of it."""
+        with self._changes.telling():
+            self._pictures.times += 1
+
     @property
     def restore(self) -> bool:
         return self._pictures.restore

@@ -59,16 +59,18 @@ class Shown:
 
 
 class _Look(NamedTuple):
-    """What a frame looks like; ``whole`` is whether all that is seen of it is scored."""
+    """What a frame looks like; ``whole`` is whether all that is seen of it is scored, ``times`` how often it was asked to
+    be painted anew."""
 
     view: View
     restore: bool
     whole: bool
+    times: int
 
 
 class Pictures:
     """The pictures of the frames of ``reel`` on ``course``, whose ``changes`` guard ``view``, ``restore``, ``choice``
-    and ``saves``, the paths of pictures that are still to be written. ``path`` is the video's, ``truth`` of another one
+    and ``saves``, the paths of pictures that are still to be written, and ``times``, how often to paint anew. ``path`` is the video's, ``truth`` of another one
     to compare with; the others are the player's. They are made in threads."""
 
     def __init__(self, path: Path, course: Course, reel: Reel, truth: Reel | None, view: View, restore: bool,
@@ -77,6 +79,7 @@ class Pictures:
                  paint: Callable[[Shown], object]) -> None:
         self.view, self.restore, self.choice = view, restore, choice
         self.saves: deque[Path] = deque()
+        self.times = 0
         self._path, self._course, self._reel, self._truth = path, course, reel, truth
         self._measures, self._messages = measures, messages
         self._notify, self._paint = notify, paint
@@ -159,7 +162,7 @@ class Pictures:
 
     def _look(self) -> _Look:
         whole = not self._course.playing and (self.restore or self._truth is not None)
-        return _Look(self.view, self.restore, whole)
+        return _Look(self.view, self.restore, whole, self.times)
 
     def _wait(self, item: Decoded, due: Fraction) -> bool:
         return self._course.wait(item.order, due, lambda: self._enlarger.is_due(self.choice))

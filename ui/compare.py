@@ -1,0 +1,614 @@
+"""The Compare page: a video that plays with both sides, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QKeyEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+import vsr
+from ui import theme
+from ui.bridge import Bridge, Export
+from ui.canvas import Canvas, Mode, Shape
+from ui.inspector import Inspector, field_name
+from ui.transport import SPEEDS, Bubble, Transport
+
+_RECENT = 8
+_METER_MS = 250
+_JUMP_S = 5
+_NUDGE = 0.01  # of the canvas's width, for the split by keys
+_PAN = 64  # logical pixels by a key
+_Key = Qt.Key
+
+
+class Command(NamedTuple):
+    """What a key does; ``shown`` is how the help sheet writes the key, None where another row has it already."""
+
+    shown: str | None
+    text: str
+    does: Callable[[], object]
+
+
+class ComparePage(QWidget):
+    """See `ui.window.Window` for what a page is. ``gpu`` is the canvas's."""
+
+    message = Signal(str, str, object)
+    go = Signal(str, list)
+    icon_name = "compare"
+
+    def __init__(self, gpu: bool | None = None) -> None:
+        super().__init__()
+        self.title = self.tr("Compare")
+        self.setAcceptDrops(False)  # the window takes them
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas, self.transport, self.inspector = Canvas(gpu), Transport(), Inspector()
+        self.bridge = Bridge(self)
+        self._recent: list[str] = []
+        self._folder = ""
+        self._path: Path | None = None
+        self._reference: Path | None = None
+        self._truth = ""
+        self._shown: vsr.Shown | None = None
+        self._loop: tuple[float | None, float | None] = None, None
+        self._looping = False
+        self._play_when_open = True
+        self._saved: list[Path] = []
+        self._export: Export | None = None
+        self._bare = False
+        self._empty = self._first_run()
+        self._middle = QStackedWidget()
+        self._middle.addWidget(self._empty)
+        self._middle.addWidget(self.canvas)
+        self._exporting = self._export_row()
+        self._bubble = Bubble(self)
+        self.setFocusProxy(self.canvas)
+        left = QVBoxLayout(spacing=0)
+        for widget, stretch in ((self._middle, 1), (self._exporting, 0), (self.transport, 0)):
+            left.addWidget(widget, stretch)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addLayout(left, 1)
+        row.addWidget(self.inspector)
+        self._commands = self._bind()
+        self._connect()
+        self._meter = QTimer(self, interval=_METER_MS)
+        self._meter.timeout.connect(self._tick)
+        QTimer.singleShot(0, self.inspector.fill)
+
+    def _connect(self) -> None:
+        bridge, transport, inspector, canvas = self.bridge, self.transport, self.inspector, self.canvas
+        bridge.opened.connect(self._opened)
+        bridge.failed.connect(self._failed)
+        bridge.arrived.connect(self._take)
+        transport.play.connect(self.toggle_playing)
+        transport.step.connect(self.step)
+        transport.loop.connect(self.set_looping)
+        transport.full.connect(lambda: self.window().toggle_full_screen())  # type: ignore[attr-defined]
+        transport.sounded.connect(self._hear)
+        transport.sped.connect(self._set_speed)
+        transport.bar.sought.connect(self.seek)
+        transport.bar.pointed.connect(self._point)
+        inspector.chosen.connect(self._choose)
+        inspector.moded.connect(lambda mode: self.set_mode(Mode(mode)))
+        inspector.louped.connect(self.toggle_loupe)
+        inspector.truth.connect(self._set_truth)
+        inspector.save.connect(self.save_frame)
+        inspector.export.connect(self.ask_for_export)
+        inspector.open.connect(self.ask_for_files)
+        canvas.wants.connect(self._look)
+        canvas.drawn.connect(self._drawn)
+
+    def _first_run(self) -> QWidget:
+        """What is to be seen before there is a video."""
+        page = QWidget()
+        page.setAutoFillBackground(True)
+        palette = page.palette()
+        palette.setColor(page.backgroundRole(), theme.CANVAS)
+        page.setPalette(palette)
+        column = QVBoxLayout(page)
+        column.setSpacing(2 * theme.UNIT)
+        column.addStretch()
+        said = QLabel(self.tr("Drop a video here, or open one"), alignment=Qt.AlignmentFlag.AlignCenter)
+        said.setStyleSheet("color: #e8e8ea; font-size: 18px")
+        column.addWidget(said)
+        row = QHBoxLayout(spacing=theme.UNIT)
+        row.addStretch()
+        for text, tip, does, style in (
+            (self.tr("Open…"), self.tr("Choose a video or a picture"), partial(self.ask_for_files), "main"),
+            (self.tr("Try the sample"), self.tr("Play the clip that comes with VSR"), partial(self._open_sample), ""),
+            (self.tr("Start the camera"), self.tr("Go to Live"), partial(self.go.emit, "live", []), ""),
+        ):
+            button = QPushButton(text, objectName=style)
+            theme.name(button, text.rstrip("…"), tip)
+            button.clicked.connect(lambda _, does=does: does())
+            row.addWidget(button)
+        row.addStretch()
+        column.addLayout(row)
+        self._recent_links = QVBoxLayout(spacing=0)
+        column.addLayout(self._recent_links)
+        column.addStretch()
+        return page
+
+    def _export_row(self) -> QWidget:
+        row = QFrame(objectName="foot")
+        row.setFixedHeight(5 * theme.UNIT)
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(2 * theme.UNIT, 0, theme.UNIT, 0)
+        self._export_name, self._export_said = QLabel(), QLabel(objectName="quiet")
+        self._export_bar = QProgressBar(textVisible=False, maximum=1000)
+        theme.numbers(self._export_said)
+        cancel = QPushButton(self.tr("Cancel"))
+        theme.name(cancel, self.tr("Cancel"), self.tr("Stop the export; nothing is left of it"))
+        cancel.clicked.connect(self._cancel_export)
+        for widget, stretch in ((self._export_name, 0), (self._export_bar, 1), (self._export_said, 0), (cancel, 0)):
+            layout.addWidget(widget, stretch)
+        row.hide()
+        return row
+
+    # ---- keys ------------------------------------------------------------------------------------------------------
+
+    def _bind(self) -> dict[tuple[int, bool], Command]:
+        """By key and whether Shift is held."""
+        tr, canvas = self.tr, self.canvas
+        return {
+            (_Key.Key_Space, False): Command(tr("Space"), tr("Play, pause"), self.toggle_playing),
+            (_Key.Key_Left, False): Command("← →", tr("A frame back, on"), lambda: self.step(-1)),
+            (_Key.Key_Right, False): Command(None, "", lambda: self.step(1)),
+            (_Key.Key_J, False): Command("J K L", tr("Back, pause, play and faster"), lambda: self._shuttle(-1)),
+            (_Key.Key_K, False): Command(None, "", lambda: self._shuttle(0)),
+            (_Key.Key_L, False): Command(None, "", lambda: self._shuttle(1)),
+            (_Key.Key_Home, False): Command(tr("Home End"), tr("To the beginning, to the end"), lambda: self.seek(0)),
+            (_Key.Key_End, False): Command(None, "", self._seek_end),
+            (_Key.Key_I, False): Command("I O", tr("The loop begins, ends here"), lambda: self._mark(0)),
+            (_Key.Key_O, False): Command(None, "", lambda: self._mark(1)),
+            (_Key.Key_R, False): Command("R", tr("Loop, or no longer"), lambda: self.set_looping(not self._looping)),
+            (_Key.Key_S, False): Command("S", tr("Split"), lambda: self.set_mode(Mode.SPLIT)),
+            (_Key.Key_T, False): Command("T", tr("Side by side"), lambda: self.set_mode(Mode.SIDE)),
+            (_Key.Key_A, False): Command("A", tr("A/B: the one, the other"), self.flip),
+            (_Key.Key_D, False): Command("D", tr("Difference ×8"), lambda: self.set_mode(Mode.DIFFERENCE)),
+            (_Key.Key_B, False): Command("B", tr("Bicubic while it is held"), lambda: canvas.peek(True)),
+            (_Key.Key_G, False): Command("G", tr("Magnifier"), self.toggle_loupe),
+            (_Key.Key_Comma, False): Command(", .", tr("The split to the left, right"), lambda: self._nudge(-1)),
+            (_Key.Key_Period, False): Command(None, "", lambda: self._nudge(1)),
+            (_Key.Key_Plus, False): Command("+ -", tr("Larger, smaller"), lambda: canvas.zoom(1.25)),
+            (_Key.Key_Equal, False): Command(None, "", lambda: canvas.zoom(1.25)),
+            (_Key.Key_Minus, False): Command(None, "", lambda: canvas.zoom(0.8)),
+            (_Key.Key_Z, False): Command("Z", tr("1:1"), canvas.one_to_one),
+            (_Key.Key_X, False): Command("X", tr("Fit"), canvas.fit),
+            (_Key.Key_Left, True): Command(tr("Shift + arrows"), tr("Move the picture"), lambda: self._pan(1, 0)),
+            (_Key.Key_Right, True): Command(None, "", lambda: self._pan(-1, 0)),
+            (_Key.Key_Up, True): Command(None, "", lambda: self._pan(0, 1)),
+            (_Key.Key_Down, True): Command(None, "", lambda: self._pan(0, -1)),
+            (_Key.Key_Up, False): Command("↑ ↓", tr("Louder, quieter"), lambda: self._louder(5)),
+            (_Key.Key_Down, False): Command(None, "", lambda: self._louder(-5)),
+            (_Key.Key_M, False): Command("M", tr("Sound on, off"), self.transport.mute.toggle),
+            (_Key.Key_P, False): Command("P", tr("Save frame"), self.save_frame),
+            (_Key.Key_E, False): Command("E", tr("Export comparison"), self.ask_for_export),
+            (_Key.Key_H, False): Command("H", tr("Hide, show the panel"), self._toggle_panel),
+        }
+
+    def keys(self) -> list[tuple[str, str]]:
+        return [(command.shown, command.text) for command in self._commands.values() if command.shown]
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        command = self._commands.get((event.key(), shift)) or (
+            self._commands.get((event.key(), False)) if event.key() in (_Key.Key_Plus, _Key.Key_Minus) else None)
+        held = event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+        if command is None or held:
+            super().keyPressEvent(event)
+        elif self._path is not None and not (event.isAutoRepeat() and event.key() in (_Key.Key_Space, _Key.Key_A)):
+            command.does()
+
+    def keyReleaseEvent(self, event: QKeyEvent) -> None:
+        if event.key() == _Key.Key_B and not event.isAutoRepeat():
+            self.canvas.peek(False)
+        else:
+            super().keyReleaseEvent(event)
+
+    # ---- opening ---------------------------------------------------------------------------------------------------
+
+    def open(self, paths: list[Path], play: bool = True) -> None:
+        """Open the first; several are rather for the queue, which is offered."""
+        path = paths[0]
+        if path != self._path:
+            self._reference, self._truth = None, self._truth if self._truth == "restore" else ""
+            self.inspector.choose(truth=self._truth)
+        self._path, self._play_when_open = path, play
+        self._loop, self._looping, self._shown = (None, None), False, None
+        self.canvas.clear()
+        self.canvas.labels = "Bicubic", self.tr("opening…")
+        self._middle.setCurrentWidget(self.canvas)
+        self.setWindowTitle(path.name)
+        self._open_player()
+        self.canvas.setFocus()
+        if len(paths) > 1:
+            said = self.tr("{0} files: the first is open here.").format(len(paths))
+            self.message.emit(said, self.tr("Queue them all"), lambda: self.go.emit("queue", paths))
+
+    def _open_player(self) -> None:
+        assert self._path is not None
+        self.transport.set_open(None, False)
+        self.bridge.open(self._path, choice=self.inspector.choice, restore=self._truth == "restore",
+                         reference=self._reference if self._truth == "reference" else None, view=self.canvas.view())
+
+    def _opened(self) -> None:
+        player, path = self.bridge.player, self._path
+        assert player is not None and path is not None
+        duration = float(player.duration_s) if player.duration_s else None
+        self.transport.set_open(duration, player.has_sound, True)
+        info = player.info
+        rate = f", {float(info.rate):.5g} fps" if info.rate else ""
+        self.inspector.show_file(path.name, f"{info.width}×{info.height}{rate}, {info.codec}")
+        self._remember(path)
+        player.speed = self.transport.speed.currentData()
+        self._look()
+        self._meter.start()
+        if self._play_when_open:
+            player.play()
+        self._hear()
+
+    def _failed(self, why: str) -> None:
+        self._path = None
+        self._meter.stop()
+        self.setWindowTitle("")
+        self._middle.setCurrentWidget(self._empty)
+        self.message.emit(why, self.tr("Open another…"), self.ask_for_files)
+
+    def ask_for_files(self) -> None:
+        dialog = QFileDialog(self, self.tr("Open a video"), self._folder)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.filesSelected.connect(lambda names: self.open([Path(name) for name in names]))
+        dialog.open()
+
+    def _open_sample(self) -> None:
+        self.open([vsr.assets_dir() / "sample.mp4"])
+
+    def _remember(self, path: Path) -> None:
+        self._folder = str(path.parent)
+        name = str(path.resolve())
+        self._recent = [name, *(each for each in self._recent if each != name)][:_RECENT]
+        self._show_recent()
+
+    def _show_recent(self) -> None:
+        menu = QMenu(self)
+        while (item := self._recent_links.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        for name in self._recent:
+            path = Path(name)
+            again = partial(self.open, [path])
+            menu.addAction(path.name, again).setToolTip(name)
+            link = QPushButton(path.name, objectName="link")
+            theme.name(link, path.name, name)
+            link.clicked.connect(lambda _, again=again: again())
+            self._recent_links.addWidget(link, alignment=Qt.AlignmentFlag.AlignCenter)
+        menu.setToolTipsVisible(True)
+        old = self.inspector.opener.menu()
+        self.inspector.opener.setMenu(menu)
+        if old is not None:
+            old.deleteLater()
+
+    # ---- what is shown ---------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """A newer frame, or a message, may be there."""
+        player = self.bridge.player
+        if player is None:
+            return
+        shown = player.take()
+        self._tell(player)
+        if shown is None:
+            return
+        self._shown = shown
+        choice, info = shown.choice, player.info
+        scale, model = choice.scale, choice.model
+        name = field_name(model if isinstance(model, str) else model.name)
+        how = f"{shown.engine} {shown.precision}" if shown.engine else self.tr("not there")
+        self.canvas.labels = "Bicubic", f"{name} ×{scale} · {how}"
+        shape = Shape(shown.source.width, shown.source.height, scale, player.orientation,
+                      info.sample_aspect or Fraction(1))
+        self.canvas.show_frame(shape, shown.painted)
+        self.transport.show_time(float(shown.time))
+        if shown.scores is not None or not self._truth:
+            self.inspector.show_scores(shown.scores, bool(self._truth))
+
+    def _look(self) -> None:
+        """Something else is looked at, or in another way."""
+        player, difference = self.bridge.player, self.canvas.mode is Mode.DIFFERENCE
+        changed = difference != self.bridge.difference
+        self.bridge.difference = difference
+        if player is not None:
+            player.view = self.canvas.view()
+            if changed:
+                player.redraw()
+
+    def _drawn(self, ms: float) -> None:
+        if self.bridge.player is not None:
+            self.bridge.player.told(ms)
+
+    def _tick(self) -> None:
+        player = self.bridge.player
+        if player is not None:
+            self._take()
+            self.transport.show_playing(player.playing)
+            self.inspector.show_meter(player.meter(), player.playing)
+
+    def _tell(self, player: vsr.Player) -> None:
+        while player.messages:
+            code, text = player.messages.popleft()
+            if code == "saved":
+                self._saved.append(Path(text))
+            else:
+                self.message.emit(text, "", None)
+        if self._saved:
+            names, folder = ", ".join(path.name for path in self._saved), self._saved[0].parent
+            self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show folder"),
+                              lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))))
+            self._saved = []
+
+    # ---- playing ---------------------------------------------------------------------------------------------------
+
+    def toggle_playing(self) -> None:
+        player = self.bridge.player
+        if player is not None:
+            player.pause() if player.playing else player.play()
+            self._played()
+
+    def _played(self) -> None:
+        self._hear()
+        self._tick()
+
+    def step(self, frames: int) -> None:
+        if self.bridge.player is not None:
+            self.bridge.player.step(frames)
+            self._played()
+
+    def seek(self, seconds: float) -> None:
+        if self.bridge.player is not None:
+            self.bridge.player.seek(seconds)
+
+    def _seek_end(self) -> None:
+        player = self.bridge.player
+        if player is not None and player.duration_s:
+            player.seek(player.duration_s)
+
+    def _shuttle(self, way: int) -> None:
+        player, speeds = self.bridge.player, self.transport.speed
+        if player is None:
+            return
+        if way < 0:
+            player.seek(max(0, float(player.position) - _JUMP_S))
+        elif way == 0:
+            player.pause()
+            speeds.setCurrentIndex(SPEEDS.index(1.0))
+        elif player.playing:
+            speeds.setCurrentIndex(min(speeds.currentIndex() + 1, speeds.count() - 1))
+        else:
+            player.play()
+        self._played()
+
+    def _set_speed(self, speed: float) -> None:
+        if self.bridge.player is not None:
+            self.bridge.player.speed = speed
+
+    def _mark(self, which: int) -> None:
+        """The loop begins or ends at the frame that is shown."""
+        if self.bridge.player is None:
+            return
+        marks = list(self._loop)
+        marks[which] = float(self.bridge.player.position)
+        begin, end = marks
+        if begin is not None and end is not None and end <= begin:
+            marks[1 - which] = None
+        self._loop = marks[0], marks[1]
+        self.set_looping(True)
+
+    def set_looping(self, on: bool) -> None:
+        player = self.bridge.player
+        if player is None:
+            return
+        self._looping = on
+        if not on:
+            self._loop = None, None
+        begin, end = self._loop
+        last = end if end is not None else float(player.duration_s or 0)
+        on = on and last > (begin or 0)
+        player.set_loop((begin or 0, last) if on else None)
+        self.transport.show_loop(self._looping, begin, end)
+
+    def _louder(self, by: int) -> None:
+        self.transport.volume.setValue(self.transport.volume.value() + by)
+
+    def _hear(self) -> None:
+        player = self.bridge.player
+        self.bridge.hear(player is not None and player.playing, self.transport.loudness)
+
+    def _point(self, seconds: float, x: float) -> None:
+        if seconds < 0:
+            self._bubble.hide()
+        else:
+            bar = self.transport.bar
+            self._bubble.point(seconds, QPointF(bar.mapTo(self, bar.rect().topLeft())) + QPointF(x, 0))
+
+    # ---- views and choices -----------------------------------------------------------------------------------------
+
+    def set_mode(self, mode: Mode) -> None:
+        self.canvas.mode = mode
+        self.inspector.show_mode(mode)
+
+    def flip(self) -> None:
+        self.canvas.flip()
+        self.inspector.show_mode(Mode.FLICKER)
+
+    def toggle_loupe(self) -> None:
+        self.canvas.loupe = not self.canvas.loupe
+        self.inspector.loupe.setChecked(self.canvas.loupe)
+
+    def _nudge(self, way: int) -> None:
+        self.canvas.split += way * _NUDGE
+
+    def _pan(self, x: int, y: int) -> None:
+        self.canvas.pan(QPointF(_PAN * x, _PAN * y))
+
+    def _toggle_panel(self) -> None:
+        self.inspector.setVisible(not self.inspector.isVisible())
+
+    def _choose(self) -> None:
+        self.canvas.setFocus()
+        if self.bridge.player is not None:
+            try:
+                self.bridge.player.choice = self.inspector.choice
+            except vsr.UsageError as error:
+                self.message.emit(str(error), "", None)
+
+    def _set_truth(self, truth: str) -> None:
+        """Measure against nothing, the video itself or another file."""
+        self.canvas.setFocus()
+        if truth == "reference":
+            self.inspector.choose(truth=self._truth)  # until there is one
+            dialog = QFileDialog(self, self.tr("The same video, larger"), self._folder)
+            dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            dialog.fileSelected.connect(lambda name: self.measure("reference", Path(name)))
+            dialog.open()
+        else:
+            self.measure(truth)
+
+    def measure(self, truth: str, reference: Path | None = None) -> None:
+        was, self._truth, self._reference = self._truth, truth, reference
+        self.inspector.choose(truth=truth)
+        self.inspector.show_scores(None, bool(truth))
+        player = self.bridge.player
+        if player is None:
+            return
+        if "reference" in (was, truth):
+            self._play_when_open = player.playing
+            self._open_player()
+        else:
+            player.restore = truth == "restore"
+
+    # ---- outputs ---------------------------------------------------------------------------------------------------
+
+    def save_frame(self) -> None:
+        """Into the pictures' folder; the message shows where."""
+        if self.bridge.player is None:
+            return
+        pictures = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.PicturesLocation)
+        folder = Path(pictures or Path.home())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.message.emit(self.tr("Nothing can be saved in {0}: {1}").format(folder, error.strerror), "", None)
+            return
+        self.bridge.player.save_frame(folder)
+
+    def ask_for_export(self) -> None:
+        if self._path is None or self._export is not None:
+            return
+        named = self._path.with_name(f"{self._path.stem}-compared.mp4")
+        dialog = QFileDialog(self, self.tr("Export the comparison as"), str(named.parent))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.selectFile(named.name)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(lambda name: self.export(Path(name)))
+        dialog.open()
+
+    def export(self, output: Path) -> None:
+        """Write what `vsr compare` does: a split where that is looked at, else side by side; the loop alone if any."""
+        assert self._path is not None
+        choice, (begin, end) = self.inspector.choice, self._loop
+        cut = vsr.Cut(Fraction(begin or 0), None if end is None else Fraction(end)) if self._looping else None
+        assert isinstance(choice.model, str)
+        job = vsr.Job(self._path, output, choice.scale, model=choice.model, engine=choice.engine, cut=cut,
+                      precision=choice.precision, overwrite=True,
+                      compare="split" if self.canvas.mode is Mode.SPLIT else "side-by-side")
+        self._export_name.setText(self.tr("Exporting {0}").format(output.name))
+        self._export_bar.setRange(0, 0)
+        self._export_said.setText("")
+        self._exporting.show()
+        self._export = Export(self, job)
+        self._export.progress.connect(self._exported_so_far)
+        self._export.ended.connect(self._exported)
+
+    def _cancel_export(self) -> None:
+        if self._export is not None:
+            self._export.cancel()
+
+    def _exported_so_far(self, share: float, said: str) -> None:
+        self._export_bar.setRange(0, 1000 if share >= 0 else 0)
+        self._export_bar.setValue(round(share * 1000))
+        self._export_said.setText(said)
+
+    def _exported(self, path: Path | None, error: str) -> None:
+        self._exporting.hide()
+        self._export = None
+        if path is not None:
+            self.message.emit(self.tr("{0} is ready").format(path.name), self.tr("Show folder"),
+                              lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent))))
+        elif error:
+            self.message.emit(error, self.tr("Export again…"), self.ask_for_export)
+
+    # ---- as a page -------------------------------------------------------------------------------------------------
+
+    def foot(self) -> int:
+        shown = [each for each in (self.transport, self._exporting) if each.isVisible()]
+        return sum(each.height() for each in shown)
+
+    def bare(self, on: bool) -> None:
+        self._bare = on
+        self.inspector.setVisible(not on)
+        self.transport.setVisible(not on)
+
+    def busy(self) -> str | None:
+        return None if self._export is None else self.tr("A comparison is being exported.")
+
+    def shut(self) -> None:
+        self._meter.stop()
+        if self._export is not None:
+            self._export.shut()
+            self._export = None
+        self.bridge.shut()
+
+    def save_state(self, settings: QSettings) -> None:
+        choice = self.inspector.choice
+        for name, value in {
+            "recent": self._recent, "folder": self._folder, "model": choice.model, "scale": choice.scale,
+            "engine": choice.engine, "precision": choice.precision, "mode": self.canvas.mode.value,
+            "split": self.canvas.split, "volume": self.transport.volume.value(),
+            "muted": self.transport.mute.isChecked(), "panel": self.inspector.isVisible() or self._bare,
+        }.items():  # fmt: skip
+            settings.setValue(name, value)
+
+    def restore_state(self, settings: QSettings) -> None:
+        recent = settings.value("recent") or []
+        recent = [recent] if isinstance(recent, str) else recent
+        self._recent = [str(name) for name in recent if Path(str(name)).exists()][:_RECENT]
+        self._show_recent()
+        self._folder = str(settings.value("folder", ""))
+        self.inspector.choose(model=settings.value("model", "fsrcnn-s"), scale=int(settings.value("scale", 2)),
+                              engine=settings.value("engine", "auto"), precision=settings.value("precision", "auto"))
+        mode = str(settings.value("mode", Mode.SPLIT))
+        self.set_mode(Mode(mode) if mode in tuple(Mode) else Mode.SPLIT)
+        self.canvas.split = float(str(settings.value("split", 0.5)))
+        self.transport.volume.setValue(int(settings.value("volume", 80)))
+        self.transport.mute.setChecked(str(settings.value("muted")).lower() == "true")
+        self.inspector.setVisible(str(settings.value("panel")).lower() != "false")
