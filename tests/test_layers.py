@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "upscale": {"engines", "frame", "models"},
     "sides": {"engines", "frame", "media", "models", "quality", "upscale"},
     "player": {"compare", "engines", "errors", "frame", "media", "models", "prefetch", "sides", "still"},
+    "live": {"compare", "engines", "errors", "events", "frame", "media", "models", "player", "prefetch", "sides"},
     "compare": {"engines", "errors", "frame", "models", "upscale"},
     "events": {"errors", "media"},
     "job": {"compare", "engines", "errors", "events", "media", "models", "size"},

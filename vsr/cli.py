@@ -8,9 +8,11 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -19,18 +21,20 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vsr
-from vsr.display import display, mute, printable, tell, tell_error, tell_warning
+from vsr.display import Silent, display, mute, printable, tell, tell_error, tell_warning
 from vsr.errors import EngineError, InputError, OutputError, UsageError, VsrError
 
 if TYPE_CHECKING:
     from vsr.bench import EngineSpeed, FileSpeed
     from vsr.job import Job
+    from vsr.live import Live
     from vsr.quality.evaluate import Score
     from vsr.quality.metrics import Metrics
 
     Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
 
 SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f"}
+LOOK_S, TELL_S = 0.1, 1.0  # after which it is looked at what a live picture does, and told how it goes
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,6 +89,29 @@ def parser() -> Parser:
 
     sub = command("gui", run_gui, "open the window: see the difference while a video plays")
     sub.add_argument("files", nargs="*", type=file_name, metavar="FILE", help="videos and pictures to open")
+    sub = command("live", run_live, "a camera's or a stream's picture, enlarged as it comes")
+    sub.add_argument("--source", default="0", metavar="S",
+                     help="a camera's number (default 0) or name, an address (rtsp, http, udp, …), a video file, "
+                     "screen, screen:WxH+X+Y, or test (a moving pattern)")
+    sub.add_argument("--list", action="store_true", help="list the cameras and end")
+    sub.add_argument("--size", metavar="WxH", help="the picture that the source is asked for")
+    sub.add_argument("--fps", type=fraction, metavar="R", help="likewise, pictures a second")
+    sub.add_argument("--pixel-format", type=four_letters, metavar="F", help="likewise, of cameras: MJPG, YUYV, NV12, …")
+    sub.add_argument("--mirror", action="store_true", help="as in a mirror")
+    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
+    sub.add_argument("--engine", default="auto")
+    sub.add_argument("--precision", default="auto")
+    sub.add_argument("--threads", type=positive, metavar="N", help="threads of the engine (default: all cores)")
+    sub.add_argument("--hold", type=positive, metavar="FPS", help="pictures a second that are held by cheaper ways to "
+                     "enlarge (default: the source's, at least 24)")
+    sub.add_argument("--pinned", action="store_true", help="enlarge as asked for, whatever is held")
+    sub.add_argument("--region", type=region, metavar="WxH+X+Y", help="enlarge only this part of the picture")
+    sub.add_argument("--headless", action="store_true", help="without a window")
+    sub.add_argument("--duration", type=seconds, metavar="S", help="end after so many seconds")
+    sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
 
     sub = command("probe", run_probe, "say what a file contains")
     sub.add_argument("file", type=file_name, metavar="FILE")
@@ -221,6 +248,26 @@ def fraction(text: str) -> Fraction:
     if not 0 < rate <= 1000:
         raise argparse.ArgumentTypeError(f"'{text}' is not a frame rate such as 25, 29.97 or 30000/1001")
     return rate
+
+
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no length of time")
+    return number
+
+
+def four_letters(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{4}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the four letters of a pixel format, as MJPG or YUYV")
+    return text.upper()
+
+
+def region(text: str) -> tuple[int, int, int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)\+(\d+)\+(\d+)", text)
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a part of a picture as 320x180+100+50")
+    return int(match[1]), int(match[2]), int(match[3]), int(match[4])
 
 
 # ---- upscale and compare -------------------------------------------------------------------------------------------
@@ -365,6 +412,80 @@ def signals_cancel() -> Iterator[threading.Event]:
 
     with on_signals(first):
         yield cancel
+
+
+# ---- live --------------------------------------------------------------------------------------------------------
+
+
+def run_live(args: argparse.Namespace) -> int:
+    from vsr.media.camera import Asked, cameras, check_source, shown_name
+
+    if args.list:
+        found = cameras()
+        if args.progress == "json":
+            print(json.dumps({"v": 1, "cameras": [{"index": index, "name": name} for index, name in found]}))
+        else:
+            print("\n".join(f"{index}: {printable(name)}" for index, name in found) or "no camera is found")
+        return 0
+    if not args.headless:
+        raise UsageError("there is no window for this yet; add --headless")
+    from vsr.live import Live
+    from vsr.models.catalogue import load_file
+    from vsr.sides import WHOLE, Box, Choice, View
+    from vsr.size import Size
+
+    check_source(args.source)
+    size = None
+    if args.size:
+        asked_size = Size.parse_size(args.size)
+        assert asked_size.width is not None and asked_size.height is not None  # --size has both
+        size = asked_size.width, asked_size.height
+    model = load_file(args.weights, args.scale) if args.weights else args.model
+    choice = Choice(model, args.scale, args.engine, args.precision, args.threads)
+    part = None
+    if args.region:
+        width, height, x, y = args.region
+        part = Box(x, y, x + width, y + height)
+    asked = Asked(size, args.fps, args.pixel_format, args.mirror)
+    show = display(args.progress)
+    try:
+        with signals_cancel() as cancel, Live(args.source, choice, asked=asked, view=View(None, WHOLE), region=part,
+                                              fps=args.hold, pinned=args.pinned) as live:
+            follow_live(live, show, cancel, args.duration)
+            return 130 if cancel.is_set() else 0
+    except VsrError as error:
+        if args.debug:
+            raise
+        show.failed(shown_name(args.source), error)
+        return error.exit_status
+    finally:
+        show.close()
+
+
+def follow_live(live: Live, show: Silent, cancel: threading.Event, duration_s: float | None) -> None:
+    """Take what is there until the source ends, ``cancel`` is set, or so long after the first picture by what was asked
+    for; show how it goes, once a second."""
+    from vsr.events import LiveDone, LiveProgress, LiveStarted, Warned
+
+    begun = told = None
+    while not cancel.is_set():
+        shown = live.take(LOOK_S)
+        now = time.monotonic()
+        if shown is not None and shown.sr is not None and begun is None and live.ready:
+            begun = told = now
+            show.event(LiveStarted(live.name, None, shown.sr.frame.width, shown.sr.frame.height, shown.choice.scale,
+                                   live.choice_name, shown.engine, shown.precision))
+        while live.messages:
+            show.event(Warned(live.name, *live.messages.popleft()))
+        if begun is not None and told is not None:
+            if now - told >= TELL_S:
+                told = now
+                show.event(LiveProgress(live.name, live.meter()))
+            if duration_s is not None and now - begun >= duration_s:
+                break
+        if shown is None and live.ended:
+            break
+    show.event(LiveDone(live.name, (), time.monotonic() - (begun or time.monotonic()), live.summary()))
 
 
 # ---- questions ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from vsr.errors import VsrError
 
 if TYPE_CHECKING:
-    from vsr.events import Event, Started
+    from vsr.events import Event, LiveMeter, Started
+
+
+GOOD_NEWS = {"mode", "back"}  # codes of a live picture's events that warn of nothing
 
 
 def display(asked: str) -> Silent:
@@ -53,7 +56,7 @@ class Silent:
     def event(self, event: Event) -> None:
         """Show one event of a job."""
 
-    def failed(self, path: Path, error: VsrError) -> None:
+    def failed(self, path: Path | str, error: VsrError) -> None:
         """Show the error that ended a job."""
         tell_error(error)
 
@@ -70,7 +73,7 @@ class JsonLines(Silent):
     def event(self, event: Event) -> None:
         say(json.dumps(event.to_json()))
 
-    def failed(self, path: Path, error: VsrError) -> None:
+    def failed(self, path: Path | str, error: VsrError) -> None:
         from vsr.events import Failed
 
         self.event(Failed(path, error))
@@ -84,13 +87,18 @@ class Plain(Silent):
         self.results: list[tuple[str, str]] = []  # an input or output, and what became of it
 
     def event(self, event: Event) -> None:
-        from vsr.events import Done, Started, Warned
+        from vsr.events import Done, LiveDone, LiveStarted, Started, Warned
 
-        if isinstance(event, Started):
+        if isinstance(event, LiveStarted):
+            engine = f"  {event.model} {event.engine} {event.precision}" if event.engine else ""
+            say(f"{event.input} → {event.width}x{event.height}{engine}")
+        elif isinstance(event, LiveDone):
+            say(f"{event.input}  {event.meter.frames} frames, {event.seconds:.1f} s, {goes(event.meter)}")
+        elif isinstance(event, Started):
             say(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
                 f"{event.engine} {event.precision}{estimated(event)}")
         elif isinstance(event, Warned):
-            tell_warning(event.message)
+            (tell if event.code in GOOD_NEWS else tell_warning)(event.message)
             if event.code == "skipped":
                 self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):
@@ -99,7 +107,7 @@ class Plain(Silent):
             say(f"{event.output}  {result}")
             self.results.append((str(event.output), result))
 
-    def failed(self, path: Path, error: VsrError) -> None:
+    def failed(self, path: Path | str, error: VsrError) -> None:
         super().failed(path, error)
         self.results.append((str(path), f"failed: {error.code}"))
 
@@ -119,8 +127,11 @@ class Bar(Plain):
     def event(self, event: Event) -> None:
         from tqdm import tqdm
 
-        from vsr.events import Progress, Started
+        from vsr.events import LiveProgress, LiveStarted, Progress, Started
 
+        if isinstance(event, LiveProgress):
+            self.bar.set_description_str(goes(event.meter))
+            return
         if isinstance(event, Progress):
             if self.bar.total is not None and event.frame > self.bar.total:
                 self.bar.total = event.frame
@@ -132,11 +143,13 @@ class Bar(Plain):
         if self.bar is not None:
             self.bar.clear()
         super().event(event)
+        if isinstance(event, LiveStarted):
+            self.bar = tqdm(dynamic_ncols=True, leave=False, bar_format="{desc}")
         if isinstance(event, Started) and self.bar is None:
             self.bar = tqdm(total=event.frames, unit=" frames", dynamic_ncols=True, leave=False,
                             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left{postfix}")
 
-    def failed(self, path: Path, error: VsrError) -> None:
+    def failed(self, path: Path | str, error: VsrError) -> None:
         self.close()
         super().failed(path, error)
 
@@ -152,6 +165,14 @@ def tell(line: str) -> None:
         print(printable(line), file=sys.stderr, flush=True)
     except OSError:
         mute(sys.stderr)
+
+
+def goes(meter: LiveMeter) -> str:
+    """A live picture's meter as a line."""
+    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in meter.stage_ms.items())
+    latency = f"latency {meter.latency_ms['median']:.0f} ms, 95 % within {meter.latency_ms['p95']:.0f}"
+    return (f"{meter.fps:.1f} of {meter.capture_fps:.1f} fps, {meter.dropped} dropped, {latency}; {stages} ms; "
+            f"{meter.mode}")
 
 
 def shared(members: dict[str, float] | None) -> str:

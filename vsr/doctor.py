@@ -19,10 +19,12 @@ PACKAGES = ("torch", "halide", "av", "numpy", "opencv-python", "pillow", "PySide
 def examine() -> dict[str, Any]:
     """The facts as `vsr doctor --json` prints them; every encoder named has been opened once."""
     from vsr.engines import engine_choice
+    from vsr.media.camera import cameras
 
     choice = engine_choice()
     return {"v": 1, "engine": choice.name, "precision": choice.precision, "why": choice.why, "cpu": cpu(),
-            "cuda": cuda(), "encoders": [name for name in ENCODERS if _opens(name)], "cameras": _cameras(),
+            "cuda": cuda(), "encoders": [name for name in ENCODERS if _opens(name)],
+            "cameras": [{"index": index, "name": name} for index, name in cameras()],
             "versions": {"vsr": vsr.__version__, "python": platform.python_version(), **_versions()}}
 
 
@@ -67,13 +69,6 @@ def _opens(codec: str) -> bool:
     except UsageError:
         return False
     return True
-
-
-def _cameras() -> list[dict[str, Any]]:
-    """Linux alone lists its cameras without opening them."""
-    found = sorted(Path("/sys/class/video4linux").glob("video*/name"))
-    return [{"index": int(path.parent.name.removeprefix("video")), "name": path.read_text("utf-8", "replace").strip()}
-            for path in found]
 
 
 def _versions() -> dict[str, str]:

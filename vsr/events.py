@@ -87,9 +87,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something is not carried over, or was mended; the job goes on."""
+    """Something is not carried over, or was mended; the job goes on. The input of a live one is its name."""
 
-    input: Path
+    input: Path | str
     code: str
     message: str
 
@@ -123,19 +123,104 @@ class Done:
 class Failed:
     """What a caller of ``run`` reports of the error that it raised."""
 
-    input: Path
+    input: Path | str
     error: VsrError
 
     def to_json(self) -> dict[str, Any]:
         return {**_head("error", self.input), "code": self.error.code, "message": str(self.error)}
 
 
-Event = Started | Progress | Warned | Done | Failed
+@dataclass(frozen=True, slots=True)
+class LiveMeter:
+    """How well a live picture goes. ``capture_fps`` come a second, ``fps`` of them are shown; ``dropped`` counts those
+    that were not since newer ones came. ``latency_ms`` is from when a frame came to when it was taken to be shown:
+    ``median`` and ``p95``. ``stage_ms`` is what each stage works on a frame; the stages overlap, and the slowest is the
+    ``bottleneck``. ``mode`` is what enlarges; ``frames`` have been shown since the beginning."""
+
+    capture_fps: float
+    fps: float
+    dropped: int
+    latency_ms: dict[str, float]
+    stage_ms: dict[str, float]
+    bottleneck: str
+    mode: str
+    frames: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "capture_fps": round(self.capture_fps, 2),
+            "fps": round(self.fps, 2),
+            "dropped": self.dropped,
+            "latency_ms": {name: round(ms, 2) for name, ms in self.latency_ms.items()},
+            "stage_ms": {stage: round(ms, 3) for stage, ms in self.stage_ms.items()},
+            "bottleneck": self.bottleneck,
+            "mode": self.mode,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStarted:
+    """The first picture of a live source is there. ``input`` is its name, ``output`` the file that is recorded."""
+
+    input: str
+    output: Path | None
+    width: int
+    height: int
+    scale: int
+    model: str
+    engine: str | None
+    precision: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("start", self.input),
+            "output": self.output and str(self.output),
+            "width": self.width,
+            "height": self.height,
+            "scale": self.scale,
+            "model": self.model,
+            "engine": self.engine,
+            "precision": self.precision,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgress:
+    """How a live picture goes, now and then."""
+
+    input: str
+    meter: LiveMeter
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_head("progress", self.input), "frame": self.meter.frames, **self.meter.to_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDone:
+    """A live picture has ended. ``meter`` is of all of it; ``outputs`` are the files that were recorded."""
+
+    input: str
+    outputs: tuple[Path, ...]
+    seconds: float
+    meter: LiveMeter
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **_head("done", self.input),
+            "output": str(self.outputs[0]) if self.outputs else None,
+            "outputs": [str(path) for path in self.outputs],
+            "frames": self.meter.frames,
+            "seconds": round(self.seconds, 3),
+            **self.meter.to_json(),
+        }
+
+
+Event = Started | Progress | Warned | Done | Failed | LiveStarted | LiveProgress | LiveDone
 
 
 def _rounded(shares: dict[str, float] | None) -> dict[str, float] | None:
     return shares and {name: round(share, 4) for name, share in shares.items()}
 
 
-def _head(event: str, path: Path) -> dict[str, Any]:
+def _head(event: str, path: Path | str) -> dict[str, Any]:
     return {"v": 1, "event": event, "input": str(path)}

@@ -1,0 +1,481 @@
+"""Live: the newest frame wins, latency does not grow, what is lost comes back, and nothing is left over."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Clip, Nearest
+from test_camera import Cam, motion_jpeg, numbered, read_number, served, yuyv
+from test_leaks import HANDLES, handles
+
+from vsr import live as live_module
+from vsr.cli import main
+from vsr.engines.bicubic import Bicubic
+from vsr.errors import EngineError, InputError, UsageError
+from vsr.live import Governor, Live, Rung, ladder
+from vsr.media import camera
+from vsr.media.camera import Asked
+from vsr.player import Shown
+from vsr.sides import WHOLE, Box, Choice, View
+
+SR = View(None, WHOLE)
+SOAK_S = float(os.environ.get("VSR_SOAK_S", "4"))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "_SILENT_S", 0.1)
+    monkeypatch.setattr(live_module, "_FIRST_PAUSE_S", 0.02)
+
+
+def paced(rate: float, times: dict[int, float], count: int = 1 << 30, size: tuple[int, int] = (480, 96),
+          begin: int = 0) -> Iterator[np.ndarray]:
+    """Numbered pictures of a camera of that rate; ``times`` is filled with when each was there."""
+    start = time.monotonic()
+    for number in range(begin, begin + count):
+        time.sleep(max(0.0, start + (number - begin) / rate - time.monotonic()))
+        times[number] = time.monotonic()
+        yield yuyv(numbered(number, size))
+
+
+def still() -> Iterator[np.ndarray]:
+    while True:
+        time.sleep(0.01)
+        yield yuyv(numbered(3))
+
+
+def opened(source: str = "0", **options: Any) -> Live:
+    return Live(source, **{"engines": Nearest, "view": SR, "pinned": True} | options)
+
+
+def next_of(live: Live, wanted: Callable[[Shown], object] = lambda shown: True, seconds: float = 30) -> Shown:
+    """The next that is as ``wanted``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        shown = live.take(1)
+        if shown is not None and wanted(shown):
+            return shown
+    raise AssertionError(f"nothing comes; {list(live.messages)}")
+
+
+def number_of(shown: Shown) -> int:
+    assert shown.sr is not None
+    return read_number(shown.sr.frame.luma, shown.choice.scale)
+
+
+def said(live: Live, code: str, seconds: float = 20) -> str:
+    """The first message of that code, which is waited for."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        live.take(0.05)
+        for each, message in list(live.messages):
+            if each == code:
+                return message
+    raise AssertionError(f"nothing is said of {code}; {list(live.messages)}")
+
+
+# ---- newest wins ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_shown_is_what_came(nearest: type[Nearest]) -> None:
+    cam = Cam(still(), "YUYV")
+    with opened(capture=lambda number: cam) as live:
+        shown = next_of(live, lambda shown: live.ready)
+        assert shown.source.luma.shape == (96, 480) and shown.sr is not None and shown.bicubic is None
+        np.testing.assert_array_equal(shown.sr.frame.luma, np.repeat(np.repeat(numbered(3), 2, 0), 2, 1))
+        assert shown.sr.frame.planes[1].shape == (192, 480) and (shown.sr.frame.planes[2] == 150).all()
+    assert cam.released
+
+
+class Slow(Nearest):
+    period_s = 0.1
+
+    def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+        time.sleep(self.period_s)
+        super()._run(luma, out)
+
+
+def test_latency_does_not_grow_behind_a_slow_engine() -> None:
+    """60 pictures a second and an engine that makes 10: no frame is older than two of the engine's periods."""
+    times: dict[int, float] = {}
+    ages: list[float] = []
+    numbers: list[int] = []
+    with opened(capture=lambda number: Cam(paced(60, times), "YUYV"), engines=Slow) as live:
+        next_of(live, lambda shown: live.ready)
+        ended = time.monotonic() + SOAK_S
+        while time.monotonic() < ended:
+            shown = next_of(live)
+            numbers.append(number_of(shown))
+            ages.append(time.monotonic() - times[numbers[-1]])
+        meter = live.meter()
+    assert numbers == sorted(set(numbers))
+    assert sorted(ages)[int(0.9 * len(ages))] < 2 * Slow.period_s
+    third = len(ages) // 3
+    assert median(ages[-third:]) < 1.5 * median(ages[:third])
+    assert meter.dropped > 2 * meter.frames and meter.bottleneck == "upscale"
+    assert 0.5 * median(ages) < meter.latency_ms["median"] / 1000 < 1.5 * median(ages)
+    assert meter.capture_fps > 3 * meter.fps
+
+
+def test_a_screen_that_does_not_take_gets_the_newest() -> None:
+    times: dict[int, float] = {}
+    with opened(capture=lambda number: Cam(paced(50, times), "YUYV")) as live:
+        next_of(live, lambda shown: live.ready)
+        time.sleep(0.5)
+        age = time.monotonic() - times[number_of(next_of(live))]
+        assert age < 5 / 50 and live.meter().dropped > 10
+
+
+def test_a_stream_from_the_network_is_as_fresh_as_its_frames_are_far_apart() -> None:
+    times: dict[int, float] = {}
+    with served(motion_jpeg(times, 10)) as address, opened(f"{address}/live?key=secret") as live:
+        next_of(live, lambda shown: live.ready)
+        ages = []
+        for _ in range(12):
+            number = number_of(next_of(live))
+            ages.append(time.monotonic() - times[number])
+        assert median(ages) < 1 / 10
+        assert "secret" not in live.name
+
+
+def test_bursts_and_other_sizes_are_followed() -> None:
+    def pictures() -> Iterator[np.ndarray | None]:
+        for size in [(480, 96), (720, 64), (481, 95), (480, 96)] * 2:
+            for number in range(8):
+                yield yuyv(numbered(number, size))
+                yield None
+            time.sleep(0.1)
+        while True:
+            time.sleep(0.02)
+            yield yuyv(numbered(99))
+
+    seen = set()
+    with opened(capture=lambda number: Cam(pictures(), "YUYV")) as live:
+        shown = next_of(live)
+        while number_of(shown) != 99:
+            assert shown.sr is not None and shown.sr.frame.width == 2 * shown.source.width
+            seen.add(shown.source.luma.shape)
+            shown = next_of(live)
+    assert len(seen) >= 3
+
+
+# ---- what goes wrong -----------------------------------------------------------------------------------------------
+
+
+def test_a_camera_that_is_unplugged_comes_back() -> None:
+    times: dict[int, float] = {}
+    cams: list[Cam] = []
+
+    def capture(number: int) -> Cam:
+        cams.append(Cam(paced(50, times, 10 if not cams else 1 << 30, begin=100 * len(cams)), "YUYV"))
+        cams[-1].opened = len(cams) not in (2, 3)
+        return cams[-1]
+
+    with opened(capture=capture) as live:
+        next_of(live)
+        next_of(live, lambda shown: number_of(shown) >= 300)
+        told = [code for code, _ in live.messages]
+        assert told.count("lost") == 1 and told.count("back") == 1
+        assert "unplugged" in said(live, "lost")
+    assert len(cams) == 4 and all(cam.released for cam in cams)
+
+
+def test_a_stream_that_ends_is_opened_again() -> None:
+    times: dict[int, float] = {}
+    with served(motion_jpeg(times, 50, 25)) as address, opened(f"{address}/live") as live:
+        next_of(live)
+        next_of(live, lambda shown: number_of(shown) > 30)
+        assert "secret" not in said(live, "lost")
+        assert said(live, "back")
+
+
+def test_a_source_that_stalls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "_STALLED_S", 0.2)
+    go = threading.Event()
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number in itertools.count():
+            if number == 30:
+                go.wait(20)
+            time.sleep(0.02)
+            yield yuyv(numbered(number))
+
+    with opened(capture=lambda number: Cam(pictures(), "YUYV")) as live:
+        next_of(live, lambda shown: live.ready)
+        assert "no picture" in said(live, "stalled")
+        go.set()
+        assert said(live, "back")
+
+
+def test_a_source_that_is_not_there_at_first_is_an_error() -> None:
+    def capture(number: int) -> Cam:
+        cam = Cam(iter([]))
+        cam.opened = False
+        return cam
+
+    with opened(capture=capture) as live, pytest.raises(InputError, match="camera 0"):
+        live.take(20)
+    with pytest.raises(UsageError, match="no kind of stream"):
+        Live("gopher://x")
+    with pytest.raises(UsageError, match="unknown model"):
+        Live("test", Choice("no-such"))
+
+
+def test_an_engine_that_fails_gives_way_to_bicubic() -> None:
+    class Fails(Nearest):
+        made = 0
+
+        def __init__(self, model: str, scale: int, **kwargs: Any) -> None:
+            super().__init__(model, scale, **kwargs)
+            self.fails = model != "bicubic"
+
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            Fails.made += self.fails
+            if self.fails and Fails.made > 5:
+                raise EngineError("out of luck")
+            super()._run(luma, out)
+
+    cam = Cam(paced(50, {}), "YUYV")
+    with opened(capture=lambda number: cam, engines=Fails) as live:
+        next_of(live, lambda shown: live.ready)
+        assert said(live, "engine") == "out of luck"
+        next_of(live, lambda shown: live.mode == "Bicubic")
+
+
+def test_an_engine_that_cannot_be_opened_is_told_and_bicubic_shown() -> None:
+    def engines(model: str, *args: Any, **kwargs: Any) -> Nearest:
+        if model != "bicubic":
+            raise EngineError("no such processor")
+        return Nearest(model, *args, **kwargs)
+
+    with opened("test", engines=engines) as live:
+        assert said(live, "engine") == "no such processor"
+        next_of(live)
+        assert live.ready and live.mode == "Bicubic"
+
+
+def test_a_file_is_played_to_its_end(clip: Clip) -> None:
+    path = clip("a.mp4", pts=range(0, 20 * 512, 512), audio=1)
+    with opened(str(path)) as live:
+        times = [shown.time for shown in iter(lambda: live.take(20), None)]
+        assert live.ended
+    assert times == sorted(times) and len(times) > 5
+    assert Fraction(1, 2) < times[-1] - times[0]
+
+
+@pytest.mark.skipif(not HANDLES.is_dir(), reason="open files are listed by Linux only")
+def test_switching_sources_leaves_nothing(clip: Clip) -> None:
+    path = clip("a.mp4")
+
+    def once() -> None:
+        with served(motion_jpeg({}, 50)) as address:
+            for source in ("test", str(path), f"{address}/live"):
+                with opened(source) as live:
+                    next_of(live)
+
+    once()
+    gc.collect()
+    before, threads = handles(), threading.active_count()
+    for _ in range(3):
+        once()
+    gc.collect()
+    assert handles() == before and threading.active_count() == threads
+
+
+def test_a_soak_grows_nothing() -> None:
+    """``VSR_SOAK_S`` is how long; 1200 is the real one."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("memory is measured on Linux only")
+
+    def facts() -> tuple[float, int, int]:
+        resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return resident, threading.active_count(), len(handles())
+
+    with opened("test", asked=Asked((640, 360), Fraction(30))) as live:
+        next_of(live, lambda shown: live.ready)
+        seen = []
+        ended = time.monotonic() + SOAK_S
+        while time.monotonic() < ended:
+            next_of(live)
+            if live.meter().frames % 30 == 0:
+                seen.append(facts())
+    begin, end = seen[len(seen) // 4], seen[-1]
+    assert end[0] < begin[0] + 8 and end[1:] == begin[1:]
+
+
+# ---- the governor --------------------------------------------------------------------------------------------------
+
+
+def governed(costs: Callable[[int, float], float], seconds: float, rungs: int = 4, rate: float = 30) -> list[int]:
+    """The rung of each frame where one costs what ``costs`` says of its rung and time."""
+    governor, now, chosen = Governor(rungs, 1 / rate), 0.0, []
+    while now < seconds:
+        cost = costs(governor.rung, now)
+        now += max(cost, 1 / rate)
+        chosen.append(governor(cost, now))
+    return chosen
+
+
+def changes(rungs: list[int]) -> int:
+    return sum(a != b for a, b in itertools.pairwise(rungs))
+
+
+def test_the_governor_stays_where_there_is_time() -> None:
+    assert set(governed(lambda rung, now: 0.03, 60)) == {0}
+
+
+def test_the_governor_goes_down_one_step_at_a_time_until_it_holds() -> None:
+    chosen = governed(lambda rung, now: (0.08, 0.05, 0.02, 0.001)[rung], 300)
+    assert chosen[-1] == 2 and max(chosen) == 2
+    assert all(abs(a - b) <= 1 for a, b in itertools.pairwise(chosen))
+    assert changes(chosen) == 2  # it knows what the rung above costs
+
+
+def test_the_governor_goes_up_again_when_the_load_is_gone() -> None:
+    chosen = governed(lambda rung, now: (0.02, 0.012, 0.006, 0.001)[rung] * (4 if now < 20 else 1), 120)
+    assert chosen[30 * 15] == 2 and chosen[-1] == 0
+    assert changes(chosen) == 4
+
+
+def test_the_governor_does_not_wobble() -> None:
+    """A cost around the bound, and one that is wrongly taken for good: steps become rarer."""
+    wobble = np.random.default_rng(1).uniform(0.9, 1.1, 100_000)
+    steps = iter(wobble)
+    chosen = governed(lambda rung, now: (0.0305, 0.024, 0.01, 0.001)[rung] * next(steps), 1200)
+    assert changes(chosen) < 30
+    chosen = governed(lambda rung, now: (0.05 if now % 40 > 5 else 0.02, 0.01, 0.005, 0.001)[rung], 1200)
+    assert changes(chosen) < 60
+
+
+def test_the_governor_ends_at_the_last_rung() -> None:
+    assert governed(lambda rung, now: 1.0, 300)[-1] == 3
+    assert set(governed(lambda rung, now: 1.0, 60, rungs=1)) == {0}
+
+
+def test_the_ladder_goes_from_the_choice_to_bicubic() -> None:
+    rungs = ladder(Choice())
+    assert rungs[0] == Rung(Choice()) and rungs[-1].choice.model == "bicubic"
+    assert [rung.part for rung in rungs[1:-1]] == [0.75, 0.5]
+    precise = [rung.choice.precision for rung in ladder(Choice(engine="cpu", precision="fp32")) if rung.part == 1]
+    assert precise == ["fp32", "bf16", "int8", "int8"]
+    assert ladder(Choice(), pinned=True) == [Rung(Choice())]
+    assert ladder(Choice("bicubic")) == [Rung(Choice("bicubic"))]
+
+
+class Costly(Nearest):
+    """Takes time by how much it enlarges; bicubic none."""
+
+    def __init__(self, model: str, scale: int, **kwargs: Any) -> None:
+        super().__init__(model, scale, **kwargs)
+        self.model = model
+
+    def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+        if self.model != "bicubic":
+            time.sleep(2e-6 * luma.size)
+        super()._run(luma, out)
+
+
+def test_what_is_held_is_held_by_a_smaller_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole picture would take 92 ms, the middle with its rim less than half of that: 20 a second are held by it,
+    and around the middle lies bicubic."""
+    monkeypatch.setattr(live_module, "_PARTS", (0.5,))
+    cam = Cam(paced(25, {}), "YUYV")
+    with opened(capture=lambda number: cam, engines=Costly, pinned=False, fps=20) as live:
+        shown = next_of(live, lambda shown: "50%" in live.mode)
+        while "50%" in live.mode and (shown := next_of(live)) is None:
+            pass
+        assert shown.sr is not None and shown.sr.frame.width == 2 * shown.source.width
+        assert "20 frames a second" in [message for code, message in live.messages if code == "mode"][-1]
+        shown = next_of(live, lambda shown: shown.engine == "nearest")
+        wanted = Bicubic(2).upscale(shown.source.luma)
+        nearest = np.repeat(np.repeat(shown.source.luma, 2, 0), 2, 1)
+        luma = shown.sr.frame.luma
+        middle = np.s_[60:130, 300:660]
+        if "50%" in live.mode and np.array_equal(luma[:8], wanted[:8]):
+            np.testing.assert_array_equal(luma[middle], nearest[middle])
+
+
+# ---- regions -------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_region_is_enlarged() -> None:
+    cam = Cam(still(), "YUYV")
+    with opened(capture=lambda number: cam, view=View()) as live:
+        whole = next_of(live, lambda shown: live.ready)
+        live.region = Box(100, 20, 200, 60)
+        shown = next_of(live, lambda shown: shown.sr.box != whole.sr.box)
+        assert shown.sr is not None and shown.bicubic is not None and whole.sr is not None
+        assert shown.sr.box == shown.bicubic.box == Box(100, 20, 200, 60)
+        np.testing.assert_array_equal(shown.sr.frame.luma, whole.sr.frame.luma[40:120, 200:400])
+        live.region = None
+        next_of(live, lambda shown: shown.sr.box == whole.sr.box)
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_command_tells_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["live", "--source", "test", "--headless", "--model", "bicubic", "--size", "480x96", "--fps", "50"]
+    assert main([*arguments, "--duration", "1.5", "--progress", "json"]) == 0
+    got = events(capsys.readouterr().out)
+    assert all(each["v"] == 1 and each["input"] == "test" for each in got)
+    assert [each["event"] for each in got if each["event"] != "warning"] == ["start", "progress", "done"]
+    start, done = got[0], got[-1]
+    assert (start["width"], start["height"], start["scale"], start["model"]) == (960, 192, 2, "bicubic")
+    for each in got:
+        if each["event"] in ("progress", "done"):
+            assert each["capture_fps"] > 0 and each["fps"] > 0 and each["dropped"] >= 0 and each["mode"] == "Bicubic"
+            assert 0 < each["latency_ms"]["median"] <= each["latency_ms"]["p95"]
+            assert set(each["stage_ms"]) == {"capture", "upscale", "show"} and each["bottleneck"] in each["stage_ms"]
+    assert done["frames"] > 10 and done["seconds"] >= 1.5
+
+
+def test_the_command_in_plain_words(capsys: pytest.CaptureFixture[str], clip: Clip) -> None:
+    assert main(["live", "--source", str(clip("a.mp4")), "--headless", "--model", "bicubic"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].endswith("a.mp4 → 96x64  bicubic cpu fp32") or "bicubic reference" in out[0]
+    assert "latency" in out[1] and "dropped" in out[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--source", "gopher://me:secret@x"], 2, "no kind of stream"),
+        (["--source", "test", "--model", "nothing"], 2, "unknown model"),
+        (["--source", "test", "--region", "10"], 2, "not a part of a picture"),
+        (["--source", "test", "--pixel-format", "x"], 2, "four letters"),
+        (["--source", "test", "--duration", "0"], 2, "no length of time"),
+        (["--source", "no/such/file.mp4"], 3, "does not exist"),
+        (["--source", "http://me:secret@127.0.0.1:9/x"], 3, "cannot be opened"),
+    ],
+)
+def test_what_the_command_refuses(arguments: list[str], status: int, said: str,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["live", "--headless", *arguments]) == status
+    err = capsys.readouterr().err
+    assert said in err and "secret" not in err and len(err.splitlines()) == 1
+
+
+def test_the_command_lists_cameras(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "cameras", lambda: [(0, "Built-in"), (2, "USB")])
+    assert main(["live", "--list"]) == 0
+    assert capsys.readouterr().out == "0: Built-in\n2: USB\n"
+    assert main(["live", "--list", "--progress", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cameras"][1] == {"index": 2, "name": "USB"}
