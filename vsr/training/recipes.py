@@ -101,7 +101,7 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", iterations=120_000, rate=2e-2),
+    *_family("fsrcnn-s", iterations=80_000, rate=2e-2),
     *_family("fsrcnn", iterations=120_000, rate=1e-2),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=60_000, rate=1e-2),

@@ -35,6 +35,7 @@ from vsr.training.transfer import solve_deconvolution
 CHECKPOINT_SECONDS = 60.0
 REPORT_STEPS = 2000
 WARM_UP = 100
+LARGEST_GRADIENT = 2.0  # times the usual length; some patches' are hundreds of times that, and would undo the training
 CALIBRATION = 1024  # patches
 SOLVING = 512  # patches
 
@@ -71,7 +72,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     optimizer = SOAP(_matrices(net), recipe.rate)
     gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
-    iteration, seconds = 0, 0.0
+    iteration, seconds, length = 0, 0.0, math.inf
 
     checkpoint = out / f"{recipe.name}.checkpoint"
     if checkpoint.exists():
@@ -82,13 +83,14 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         rng.bit_generator.state = state["rng"]
-        iteration, seconds, log, commit = (state[key] for key in ("iteration", "seconds", "log", "commit"))
+        iteration, seconds, length = (state[key] for key in ("iteration", "seconds", "length"))
+        log, commit = state["log"], state["commit"]
         say(f"{recipe.name}: continues at iteration {iteration}")
 
     def save_checkpoint() -> None:
         state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "average": average.state_dict(),
                  "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state, "iteration": iteration,
-                 "seconds": seconds, "log": log, "commit": commit}
+                 "seconds": seconds, "length": length, "log": log, "commit": commit}
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
@@ -105,8 +107,11 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
         low, high = patches.draw(recipe.batch, rng, recipe.best_of if rng.random() < recipe.best_of_share else 1)
         loss = gradients(low, high)
+        most = LARGEST_GRADIENT * length
+        found = min(most, torch.nn.utils.clip_grad_norm_(net.parameters(), most).item())
         optimizer.step()
         iteration += 1
+        length = found if iteration == 1 else length + (found - length) / min(iteration, 100)
         weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
