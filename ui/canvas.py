@@ -5,10 +5,11 @@ Everything is measured in the screen's own pixels; a picture's are those of the 
 
 from __future__ import annotations
 
+import math
 import time
 from enum import StrEnum
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import (
@@ -30,7 +31,7 @@ import vsr
 from ui.bridge import Image, Painted
 from ui.surface import Draw, RasterSurface
 
-UNSMOOTHED = 2.0  # from this many screen pixels for one of the picture's on, they are drawn as squares
+_WHOLE = 2.0  # screen pixels for one of the picture's: from there on only whole numbers, drawn as squares
 _STEP = 1.25  # of the zoom, for a notch of the wheel or a key
 _MOST = 32.0  # screen pixels for one of the picture's
 _NEAR = 10  # logical pixels: so near, the split line can be taken
@@ -38,6 +39,10 @@ _GRIP = 13
 _LOUPE, _LOUPE_ZOOM = 190, 4  # logical pixels of each of its halves; how much larger than the canvas
 _AROUND = 8  # pixels before enlarging that are asked for around what is seen, so that a little panning finds them
 _GAP = 2  # screen pixels between the sides
+
+
+if TYPE_CHECKING:
+    from ui.opengl import GlSurface
 
 
 class Mode(StrEnum):
@@ -118,6 +123,11 @@ class Canvas(QWidget):
         if fresh:
             self._changed()
 
+    def shut(self) -> None:
+        """Nothing is shown any more; what the graphics memory holds is given back."""
+        self.clear()
+        self.surface.release()
+
     def clear(self) -> None:
         self._shape, self._painted, self._wide, self._centre = None, Painted(), None, QPointF(0.5, 0.5)
         self.surface.update()
@@ -192,8 +202,7 @@ class Canvas(QWidget):
         anchor = QPointF(pane.center()) + QPointF(0.5, 0.5) if at is None else at * self.dims
         least = min(64.0, self._shape.seen[0])
         wide = min(max(place.width() * factor, least), self._shape.seen[0] * _MOST)
-        if abs(wide / self._shape.seen[0] - 1) < 1e-3:
-            wide = self._shape.seen[0]
+        wide = self._shape.seen[0] * _snapped(wide / self._shape.seen[0], factor > 1)
         picked = QPointF((anchor.x() - place.x()) / place.width(), (anchor.y() - place.y()) / place.height())
         tall = wide * place.height() / place.width()
         middle = QRectF(pane).center()
@@ -323,7 +332,8 @@ class Canvas(QWidget):
         assert shape is not None
         scale = image.pixels.shape[1] / max(1, image.box.width)  # another one may be on its way already
         at = QTransform.fromScale(1 / scale, 1 / scale) * QTransform.fromTranslate(image.box.left, image.box.top)
-        smooth = place.width() / shape.seen[0] < UNSMOOTHED
+        zoom = place.width() / shape.seen[0]
+        smooth = abs(zoom - round(zoom)) * shape.seen[0] > 0.5
         return Draw(image.pixels, at * self._to_screen(place), clip, smooth)
 
     def _loupe_rects(self) -> tuple[QRect, QRect]:
@@ -481,7 +491,14 @@ class Canvas(QWidget):
         self.setCursor(shape)
 
 
-def _surface(canvas: Canvas, gpu: bool | None) -> QWidget:
+def _snapped(zoom: float, larger: bool) -> float:
+    """The zoom to take instead: 1 where it is about that, and only whole numbers from 2 on."""
+    if zoom >= _WHOLE:
+        return math.ceil(zoom - 1e-6) if larger else math.floor(zoom + 1e-6)
+    return 1.0 if abs(zoom - 1) < 1e-3 else zoom
+
+
+def _surface(canvas: Canvas, gpu: bool | None) -> RasterSurface | GlSurface:
     if gpu is not False:
         from ui import opengl
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
@@ -131,15 +132,17 @@ class ComparePage(QWidget):
         column.addWidget(said)
         row = QHBoxLayout(spacing=theme.UNIT)
         row.addStretch()
+        camera = self.tr("Start the camera")
         for text, tip, does, style in (
             (self.tr("Open…"), self.tr("Choose a video or a picture"), partial(self.ask_for_files), "main"),
             (self.tr("Try the sample"), self.tr("Play the clip that comes with VSR"), partial(self._open_sample), ""),
-            (self.tr("Start the camera"), self.tr("Go to Live"), partial(self.go.emit, "live", []), ""),
+            (camera, self.tr("Go to Live"), partial(self.go.emit, "live", []), ""),
         ):
             button = QPushButton(text, objectName=style)
             theme.name(button, text.rstrip("…"), tip)
             button.clicked.connect(lambda _, does=does: does())
-            row.addWidget(button)
+            if text != camera or importlib.util.find_spec("ui.live"):
+                row.addWidget(button)
         row.addStretch()
         column.addLayout(row)
         self._recent_links = QVBoxLayout(spacing=0)
@@ -587,6 +590,7 @@ class ComparePage(QWidget):
             self._export.shut()
             self._export = None
         self.bridge.shut()
+        self.canvas.shut()
 
     def save_state(self, settings: QSettings) -> None:
         choice = self.inspector.choice

@@ -85,7 +85,7 @@ class Inspector(QFrame):
         self.file = QLabel(self.tr("No video"), objectName="title")
         self.file.setMinimumWidth(1)
         self.about = QLabel("", objectName="quiet", wordWrap=True)
-        self.opener = QToolButton(popupMode=QToolButton.ToolButtonPopupMode.MenuButtonPopup)
+        self.opener = QToolButton(objectName="opener", popupMode=QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         theme.set_icon(self.opener, "open")
         theme.name(self.opener, self.tr("Open"), self.tr("Open a video; the arrow has the recent ones"), "Ctrl+O")
         self.opener.clicked.connect(self.open)

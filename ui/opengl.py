@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -96,7 +96,7 @@ class GlSurface(QOpenGLWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
     def initializeGL(self) -> None:
-        self.context().aboutToBeDestroyed.connect(self._release)
+        self.context().aboutToBeDestroyed.connect(self.release)
         program = self._program = QOpenGLShaderProgram()
         program.addShaderFromSourceCode(QOpenGLShader.ShaderTypeBit.Vertex, _VERTEX)
         program.addShaderFromSourceCode(QOpenGLShader.ShaderTypeBit.Fragment, _FRAGMENT)
@@ -147,13 +147,14 @@ class GlSurface(QOpenGLWidget):
         for texture in spare:
             texture.destroy()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        if self._array is None:
+            return
         self.makeCurrent()
         for _, texture in self._textures.values():
             texture.destroy()
         self._textures.clear()
-        if self._array is not None:
-            self._array.destroy()
+        self._array.destroy()
         self._array = self._program = None
         self.doneCurrent()
 
@@ -170,5 +171,6 @@ def _texture(pixels: np.ndarray, spare: list[QOpenGLTexture]) -> QOpenGLTexture:
         texture.allocateStorage(QOpenGLTexture.PixelFormat.BGRA, QOpenGLTexture.PixelType.UInt8)
     else:
         spare.remove(texture)
-    texture.setData(QOpenGLTexture.PixelFormat.BGRA, QOpenGLTexture.PixelType.UInt8, pixels.ctypes.data)
+    data: Any = pixels.data.cast("B")  # PySide takes buffers, though its stubs say addresses, which it takes for others
+    texture.setData(QOpenGLTexture.PixelFormat.BGRA, QOpenGLTexture.PixelType.UInt8, data)
     return texture

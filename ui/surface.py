@@ -52,3 +52,6 @@ class RasterSurface(QWidget):
         self._canvas.paint_over(painter)
         painter.end()
         self._canvas.painted(begun)
+
+    def release(self) -> None:
+        """It holds nothing."""

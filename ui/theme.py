@@ -48,6 +48,14 @@ QPushButton#link:hover {{ text-decoration: underline; }}
 QPushButton#link:focus {{ border-color: {accent}; }}
 QComboBox {{ background: {field}; border: 2px solid {line}; border-radius: 6px; padding: 3px 6px; }}
 QComboBox:hover {{ background: {hover}; }}
+QComboBox::drop-down {{ border: 0; width: 20px; }}
+QComboBox::down-arrow, QToolButton::menu-arrow {{ image: url({icons}/down.svg); width: 10px; height: 10px; }}
+QToolButton#opener {{ padding-right: 20px; }}
+QToolButton::menu-button {{ border: 0; width: 18px; }}
+QComboBox QAbstractItemView {{ border: 1px solid {line}; }}
+QMenu {{ background: {panel}; border: 1px solid {line}; padding: 4px; }}
+QMenu::item {{ padding: 4px 16px; border-radius: 4px; }}
+QMenu::item:selected {{ background: {hover}; }}
 QProgressBar {{ background: {field}; border: 0; border-radius: 3px; max-height: 6px; min-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QSlider {{ border: 2px solid transparent; border-radius: 6px; }}
@@ -88,7 +96,8 @@ def _dress(app: QApplication) -> None:
     for role in (roles.WindowText, roles.Text, roles.ButtonText):
         palette.setColor(QPalette.ColorGroup.Disabled, role, colors["quiet"])
     app.setPalette(palette)
-    app.setStyleSheet(_STYLE.format_map({name: each.name() for name, each in colors.items()}))
+    icons = (vsr.assets_dir() / "icons").as_posix()
+    app.setStyleSheet(_STYLE.format_map({"icons": icons, **{name: each.name() for name, each in colors.items()}}))
     for widget in app.allWidgets():
         if isinstance(widget, QAbstractButton) and (name := widget.property("icon-name")):
             widget.setIcon(icon(name))

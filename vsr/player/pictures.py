@@ -59,8 +59,8 @@ class Shown:
 
 
 class _Look(NamedTuple):
-    """What a frame looks like; ``whole`` is whether all that is seen of it is scored, ``times`` how often it was asked to
-    be painted anew."""
+    """What a frame looks like; ``whole`` is whether all that is seen of it is scored, ``times`` counts the wishes to
+    paint anew."""
 
     view: View
     restore: bool
@@ -70,8 +70,8 @@ class _Look(NamedTuple):
 
 class Pictures:
     """The pictures of the frames of ``reel`` on ``course``, whose ``changes`` guard ``view``, ``restore``, ``choice``
-    and ``saves``, the paths of pictures that are still to be written, and ``times``, how often to paint anew. ``path`` is the video's, ``truth`` of another one
-    to compare with; the others are the player's. They are made in threads."""
+    and ``saves``, the paths of pictures that are still to be written, and ``times``, how often to paint anew. ``path``
+    is the video's, ``truth`` of another one to compare with; the others are the player's. They are made in threads."""
 
     def __init__(self, path: Path, course: Course, reel: Reel, truth: Reel | None, view: View, restore: bool,
                  choice: Choice, engines: Callable[..., Engine], measures: Measures,
