@@ -24,7 +24,8 @@ from vsr import live as live_module
 from vsr.cli import main
 from vsr.engines.bicubic import Bicubic
 from vsr.errors import EngineError, InputError, UsageError
-from vsr.live import Governor, Live, Rung, ladder
+from vsr.live import Live, governor
+from vsr.live.governor import Governor, Rung, ladder
 from vsr.media import camera
 from vsr.media.camera import Asked
 from vsr.player import Shown
@@ -391,7 +392,7 @@ class Costly(Nearest):
 def test_what_is_held_is_held_by_a_smaller_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole picture would take 92 ms, the middle with its rim less than half of that: 20 a second are held by it,
     and around the middle lies bicubic."""
-    monkeypatch.setattr(live_module, "_PARTS", (0.5,))
+    monkeypatch.setattr(governor, "_PARTS", (0.5,))
     cam = Cam(paced(25, {}), "YUYV")
     with opened(capture=lambda number: cam, engines=Costly, pinned=False, fps=20) as live:
         shown = next_of(live, lambda shown: "50%" in live.mode)

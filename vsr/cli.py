@@ -109,6 +109,11 @@ def parser() -> Parser:
                      "enlarge (default: the source's, at least 24)")
     sub.add_argument("--pinned", action="store_true", help="enlarge as asked for, whatever is held")
     sub.add_argument("--region", type=region, metavar="WxH+X+Y", help="enlarge only this part of the picture")
+    sub.add_argument("--record", type=Path, metavar="FILE", help="record what is shown, as .mkv or .mp4")
+    sub.add_argument("--show", choices=("sr", "bicubic", "both"), default="sr",
+                     help="what is recorded or lent: super-resolution (default), bicubic, or both beside each other")
+    sub.add_argument("--overwrite", action="store_true", help="replace an existing recording")
+    sub.add_argument("--virtual-camera", action="store_true", help="lend the picture to other programs as a camera")
     sub.add_argument("--headless", action="store_true", help="without a window")
     sub.add_argument("--duration", type=seconds, metavar="S", help="end after so many seconds")
     sub.add_argument("--progress", choices=("auto", "bar", "json", "none"), default="auto")
@@ -451,8 +456,7 @@ def run_live(args: argparse.Namespace) -> int:
     try:
         with signals_cancel() as cancel, Live(args.source, choice, asked=asked, view=View(None, WHOLE), region=part,
                                               fps=args.hold, pinned=args.pinned) as live:
-            follow_live(live, show, cancel, args.duration)
-            return 130 if cancel.is_set() else 0
+            return follow_live(live, show, cancel, args)
     except VsrError as error:
         if args.debug:
             raise
@@ -462,30 +466,51 @@ def run_live(args: argparse.Namespace) -> int:
         show.close()
 
 
-def follow_live(live: Live, show: Silent, cancel: threading.Event, duration_s: float | None) -> None:
-    """Take what is there until the source ends, ``cancel`` is set, or so long after the first picture by what was asked
-    for; show how it goes, once a second."""
+def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argparse.Namespace) -> int:
+    """Take what is there until the source ends, ``cancel`` is set, or as long after the first picture by what was asked
+    for as --duration says; show how it goes, once a second. The exit status."""
     from vsr.events import LiveDone, LiveProgress, LiveStarted, Warned
 
     begun = told = None
+    status, outputs = 0, []
+
+    def say() -> None:
+        nonlocal status
+        while live.messages:
+            code, message = live.messages.popleft()
+            if code == "recorded":
+                outputs.append(Path(message))
+            elif code == "output":
+                status = OutputError.exit_status
+            show.event(Warned(live.name, code, message))
+
+    if args.record is not None:
+        live.record(args.record, args.show, args.overwrite)
+    if args.virtual_camera:
+        live.lend(args.show)
     while not cancel.is_set():
         shown = live.take(LOOK_S)
         now = time.monotonic()
-        if shown is not None and shown.sr is not None and begun is None and live.ready:
+        made = None if shown is None else shown.sr or shown.bicubic
+        if shown is not None and made is not None and begun is None and live.ready:
             begun = told = now
-            show.event(LiveStarted(live.name, None, shown.sr.frame.width, shown.sr.frame.height, shown.choice.scale,
+            show.event(LiveStarted(live.name, args.record, made.frame.width, made.frame.height, shown.choice.scale,
                                    live.choice_name, shown.engine, shown.precision))
-        while live.messages:
-            show.event(Warned(live.name, *live.messages.popleft()))
+        say()
         if begun is not None and told is not None:
             if now - told >= TELL_S:
                 told = now
                 show.event(LiveProgress(live.name, live.meter()))
-            if duration_s is not None and now - begun >= duration_s:
+            if args.duration is not None and now - begun >= args.duration:
                 break
         if shown is None and live.ended:
             break
-    show.event(LiveDone(live.name, (), time.monotonic() - (begun or time.monotonic()), live.summary()))
+    summary = live.summary()
+    seconds = time.monotonic() - (begun or time.monotonic())
+    live.close()  # completes what is recorded
+    say()
+    show.event(LiveDone(live.name, tuple(outputs), seconds, summary))
+    return 130 if cancel.is_set() else status
 
 
 # ---- questions ---------------------------------------------------------------------------------------------------

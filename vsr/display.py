@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vsr.events import Event, LiveMeter, Started
 
 
-GOOD_NEWS = {"mode", "back"}  # codes of a live picture's events that warn of nothing
+GOOD_NEWS = {"mode", "back", "recorded", "saved", "virtual"}  # codes of a live picture's events that warn of nothing
 
 
 def display(asked: str) -> Silent:
@@ -94,11 +94,16 @@ class Plain(Silent):
             say(f"{event.input} → {event.width}x{event.height}{engine}")
         elif isinstance(event, LiveDone):
             say(f"{event.input}  {event.meter.frames} frames, {event.seconds:.1f} s, {goes(event.meter)}")
+            for path in event.outputs:
+                say(str(path))
         elif isinstance(event, Started):
             say(f"{event.input.name} → {event.output.name}  {event.width}x{event.height}  {event.model} "
                 f"{event.engine} {event.precision}{estimated(event)}")
         elif isinstance(event, Warned):
-            (tell if event.code in GOOD_NEWS else tell_warning)(event.message)
+            if event.code not in GOOD_NEWS:
+                tell_warning(event.message)
+            elif event.code != "recorded":
+                tell(event.message)
             if event.code == "skipped":
                 self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):

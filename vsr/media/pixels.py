@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from vsr.frame import Color
+from vsr.frame import Color, Frame
 
 # log2 of how many luma samples share a chroma sample, horizontally and vertically
 _SUBSAMPLING = {"444": (0, 0), "422": (1, 0), "420": (1, 1), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
@@ -63,6 +63,16 @@ class Layout:
         """Width and height of a chroma plane beside a luma plane of ``width`` x ``height``; grey has none."""
         assert self.chroma is not None
         return -(-width >> self.chroma[0]), -(-height >> self.chroma[1])
+
+
+def layout_of(frame: Frame) -> Layout:
+    """The layout of a frame's planes. Sides that do not divide evenly are rounded up, as `Layout` has it."""
+    chroma = None
+    if len(frame.planes) == 3:
+        sides = zip(frame.luma.shape, frame.planes[1].shape, strict=True)
+        rows, columns = (next(k for k in (0, 1, 2) if -(-big >> k) == small) for big, small in sides)
+        chroma = columns, rows
+    return Layout(chroma, frame.bits, frame.alpha is not None)
 
 
 def _subsampling_name(chroma: tuple[int, int]) -> str:

@@ -1,0 +1,260 @@
+"""Recording live frames: their true times, files that break off, full disks; snapshots and virtual cameras."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from test_camera import Cam, numbered, read_number
+from test_live import events, next_of, opened, paced, said
+
+from vsr.cli import main
+from vsr.errors import OutputError, UsageError
+from vsr.frame import Color, Frame
+from vsr.live import outlets
+from vsr.media.camera import TICK
+from vsr.media.codecs import EncoderSettings
+from vsr.media.pixels import views
+from vsr.media.record import Recorder
+from vsr.sides import Box, View
+
+EXACT = EncoderSettings(codec="ffv1")
+BT601 = Color(1, 6, 6, 6, 1)
+
+
+def frames(count: int, size: tuple[int, int] = (480, 96), begin_s: Fraction = Fraction(1000), step_ms: int = 40,
+           color: Color = BT601) -> Iterator[Frame]:
+    """Numbered frames of 4:2:0 that come at uneven times."""
+    small = -(-size[1] // 2), -(-size[0] // 2)
+    for number in range(count):
+        at = begin_s + Fraction(number * step_ms + number % 3 * 7, 1000)
+        chroma = np.full(small, 90, np.uint8), np.full(small, 160, np.uint8)
+        yield Frame((numbered(number, size), *chroma), 8, round(at / TICK), TICK, color=color)
+
+
+def read(path: Path) -> list[tuple[int, np.ndarray]]:
+    """The times in ms and the luma of a file."""
+    with av.open(str(path)) as container:
+        video = container.streams.video[0]
+        return [(round(frame.pts * video.time_base * 1000), views(frame)[0].copy())
+                for frame in container.decode(video)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_frames_keep_their_times_and_colours(suffix: str, tmp_path: Path) -> None:
+    target = tmp_path / f"a{suffix}"
+    recorder = Recorder(target)
+    given = list(frames(30))
+    for frame in [*given[:10], given[9], *given[10:]]:  # one comes twice
+        recorder.write(frame)
+    assert not target.exists()
+    assert recorder.close() == [target]
+    got = read(target)
+    assert [ms for ms, _ in got] == [number * 40 + number % 3 * 7 for number in range(30)]
+    assert [read_number(luma) for _, luma in got] == list(range(30))
+    with av.open(str(target)) as container:
+        picture = next(container.decode(video=0))
+        assert (picture.color_range, picture.colorspace, picture.format.name) == (1, 6, "yuv420p")
+
+
+def test_another_size_begins_another_file(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "a.mkv", EXACT)
+    for frame in itertools.chain(frames(3), frames(2, (482, 97), Fraction(1001)), frames(4, begin_s=Fraction(1002))):
+        recorder.write(frame)
+    assert [path.name for path in recorder.close()] == ["a.mkv", "a-2.mkv", "a-3.mkv"]
+    got = [read(path) for path in recorder.files]
+    assert [len(each) for each in got] == [3, 2, 4] and [each[0][0] for each in got] == [0, 0, 0]
+    assert got[1][0][1].shape == (97, 482)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-2.mkv", "a-3.mkv", "a.mkv"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_what_breaks_off_plays_as_far_as_it_came_and_is_told(suffix: str, tmp_path: Path) -> None:
+    settings = EncoderSettings(preset="ultrafast", options=(("g", "10"), ("tune", "zerolatency")))
+    recorder = Recorder(tmp_path / f"a{suffix}", settings)
+    for frame in frames(200):
+        recorder.write(frame)
+    (part,) = tmp_path.iterdir()
+    whole = part.read_bytes()
+    recorder.close()
+    (tmp_path / f"a{suffix}").unlink()
+    part.write_bytes(whole)  # as a power cut leaves it
+    got = read(part)
+    assert len(got) > 150 and [read_number(luma) for _, luma in got] == list(range(len(got)))
+    again = Recorder(tmp_path / f"a{suffix}")
+    assert [(code, str(part) in message) for code, message in again.warnings] == [("leftover", True)]
+
+
+def test_a_disk_that_gets_full_is_told_before(tmp_path: Path) -> None:
+    free = iter([1 << 40, 1 << 40, (64 << 20) + 200_000, (64 << 20) + 100_000, 1000])
+    recorder = Recorder(tmp_path / "a.mkv", EXACT, free=lambda path: next(free))
+    with pytest.raises(OutputError, match="nearly full"):
+        for frame in frames(1000):
+            recorder.write(frame)
+    assert [code for code, _ in recorder.warnings] == ["disk"]
+    assert "full in about" in recorder.warnings[0][1]
+    (path,) = recorder.close()
+    assert len(read(path)) > 50
+
+
+def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+    there = tmp_path / "there.mkv"
+    there.write_text("mine")
+    for target, error, said_ in ((there, OutputError, "exists already"), (tmp_path / "a.avi", UsageError, "mkv or"),
+                                 (tmp_path / "no" / "a.mkv", OutputError, "does not exist")):
+        with pytest.raises(error, match=said_):
+            Recorder(target)
+    recorder = Recorder(there, overwrite=True)
+    for frame in frames(3):
+        recorder.write(frame)
+    assert there.read_text() == "mine"
+    assert recorder.close() == [there] and len(read(there)) == 3
+    assert Recorder(tmp_path / "empty.mkv").close() == []
+
+
+# ---- live ----------------------------------------------------------------------------------------------------------
+
+
+def test_live_is_recorded_as_it_is_shown(tmp_path: Path) -> None:
+    target, times = tmp_path / "a.mkv", dict[int, float]()
+    with opened(capture=lambda number: Cam(paced(25, times), "YUYV"), view=View(Box(0, 0, 8, 8), None)) as live:
+        next_of(live, lambda shown: live.ready)
+        live.record(target, "both")
+        assert live.recording
+        whole = next_of(live, lambda shown: shown.sr is not None and shown.bicubic is not None)
+        assert whole.bicubic is not None and whole.bicubic.box.width == 480  # all of it, whatever is looked at
+        next_of(live, lambda shown: shown.time > whole.time + 1)
+        live.stop_recording()
+        assert said(live, "recorded") == str(target) and not live.recording
+    got = read(target)
+    assert got[0][1].shape == (192, 1920)
+    numbers = [read_number(luma[:, 960:], 2) for _, luma in got]
+    assert len(numbers) > 12 and numbers == sorted(set(numbers))
+    for (ms, _), number in zip(got, numbers, strict=True):
+        assert abs(ms / 1000 - (times[number] - times[numbers[0]])) < 1 / 25
+
+
+def test_a_recording_is_completed_when_live_ends(tmp_path: Path) -> None:
+    with opened("test") as live:
+        live.record(tmp_path / "a.mp4")
+        first = next_of(live, lambda shown: live.ready)
+        next_of(live, lambda shown: shown.time > first.time + 1)
+    assert ("recorded", str(tmp_path / "a.mp4")) in live.messages
+    assert len(read(tmp_path / "a.mp4")) > 5
+
+
+def test_a_recording_that_fails_is_told_and_goes_on_as_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Recorder, frame: Frame) -> None:
+        raise OutputError("out of luck")
+
+    monkeypatch.setattr(Recorder, "write", fails)
+    with opened("test") as live:
+        live.record(tmp_path / "a.mkv")
+        assert said(live, "output") == "out of luck" and not live.recording
+        next_of(live)
+
+
+def test_a_snapshot_is_a_picture_of_what_is_shown(tmp_path: Path) -> None:
+    with opened(capture=lambda number: Cam(paced(25, {}), "YUYV")) as live:
+        next_of(live, lambda shown: live.ready)
+        live.snapshot(tmp_path / "a.png")
+        assert said(live, "saved") == str(tmp_path / "a.png")
+        live.snapshot(tmp_path / "a.png")
+        assert "exists already" in said(live, "output")
+    picture = cv2.imread(str(tmp_path / "a.png"))
+    assert picture is not None and picture.shape == (192, 960, 3)
+
+
+class Lent:
+    """What stands for ``pyvirtualcam.Camera``."""
+
+    device = "/dev/video9"
+
+    def __init__(self, width: int, height: int, fps: float, fmt: str) -> None:
+        assert fmt == "I420" and fps > 0
+        self.width, self.height, self.got, self.closed = width, height, list[np.ndarray](), False
+        lent.append(self)
+
+    def send(self, frame: np.ndarray) -> None:
+        assert frame.shape == (self.width * self.height * 3 // 2,) and frame.dtype == np.uint8
+        self.got.append(frame.copy())
+
+    def close(self) -> None:
+        self.closed = True
+
+
+lent: list[Lent] = []
+
+
+def test_other_programs_see_the_picture() -> None:
+    lent.clear()
+    with opened(capture=lambda number: Cam(paced(50, {}), "YUYV")) as live:
+        next_of(live, lambda shown: live.ready)
+        live.lend(camera=Lent)
+        assert "/dev/video9" in said(live, "virtual") and live.lending
+        next_of(live, lambda shown: lent[0].got)
+        live.region = Box(0, 0, 481, 33)
+        next_of(live, lambda shown: len(lent) == 2 and lent[1].got)
+        live.stop_lending()
+        assert not live.lending
+    assert all(camera.closed for camera in lent)
+    assert (lent[0].width, lent[0].height) == (960, 192) and (lent[1].width, lent[1].height) == (960, 66)
+    luma = lent[0].got[-1][: 960 * 192].reshape(192, 960)
+    assert read_number(luma, 2) > 0
+    assert set(lent[0].got[-1][960 * 192 :]) == {100, 150}
+
+
+def test_a_virtual_camera_without_driver_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(**kind: Any) -> Any:
+        raise RuntimeError("no device")
+
+    monkeypatch.setattr(outlets.sys, "platform", "win32")
+    with opened("test") as live:
+        live.lend(camera=none)
+        assert "OBS Studio" in said(live, "output")
+        next_of(live)
+        monkeypatch.setitem(__import__("sys").modules, "pyvirtualcam", None)
+        with pytest.raises(OutputError, match=r"vsr\[camera\]"):
+            live.lend()
+
+
+def test_full_range_and_other_subsampling_become_what_drivers_take() -> None:
+    outlet = outlets.VirtualCamera("sr", 30, Lent, lambda code, message: None)
+    lent.clear()
+    white, black = np.full((10, 16), 255, np.uint8), np.zeros((10, 16), np.uint8)
+    for luma, chroma in ((white, (10, 16)), (black, (10, 8)), (white, None)):
+        planes = (luma,) if chroma is None else (luma, np.full(chroma, 128, np.uint8), np.full(chroma, 128, np.uint8))
+        outlet.write(Frame(planes, 8, 0, TICK, color=Color(2, 6)))
+    outlet.close()
+    assert [int(np.median(frame[:160])) for frame in lent[0].got] == [235, 16, 235]
+    assert all(set(frame[160:]) == {128} for frame in lent[0].got)
+
+
+# ---- the command ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "a.mkv"
+    arguments = ["live", "--headless", "--source", "test", "--size", "480x96", "--model", "bicubic", "--duration", "1",
+                 "--record", str(target), "--progress", "json"]
+    assert main(arguments) == 0
+    got = events(capsys.readouterr().out)
+    assert got[0]["output"] == got[-1]["output"] == str(target) and got[-1]["outputs"] == [str(target)]
+    assert len(read(target)) > 10
+    assert main(arguments) == 4
+    out = capsys.readouterr()
+    assert json.loads(out.out)["code"] == "output" and "exists already" in out.err
+    assert main([*arguments, "--overwrite", "--show", "both"]) == 0
+    assert read(target)[0][1].shape == (192, 1920)
+    capsys.readouterr()
+    assert main(["live", "--headless", "--source", "test", "--record", str(tmp_path / "a.txt")]) == 2
