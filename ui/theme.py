@@ -13,11 +13,12 @@ UNIT = 8  # pixels: everything is laid out on multiples of it
 CANVAS = QColor("#1b1b1d")  # around pictures, light or dark: it must not tint them
 ICON = 20  # pixels
 
-# Dark, light: what is behind, panels, texts, quiet texts, lines and fields, the accent
+# Dark, light: what is behind, panels, texts, quiet texts, lines and fields, the accent, what went wrong
 _COLORS = {
     "window": ("#222224", "#f3f3f4"), "panel": ("#2a2a2d", "#fbfbfb"), "text": ("#e8e8ea", "#1c1c1e"),
     "quiet": ("#a0a0a6", "#66666b"), "line": ("#3a3a3e", "#d6d6d9"), "field": ("#323236", "#ffffff"),
     "hover": ("#38383c", "#e6e6e8"), "accent": ("#5aa2ff", "#1f6fd6"), "on-accent": ("#0d1b2e", "#ffffff"),
+    "warning": ("#ff9580", "#b3361f"),
 }  # fmt: skip
 
 _STYLE = """
@@ -30,6 +31,7 @@ QFrame#foot {{ border-top: 1px solid {line}; }}
 QFrame#strip, QFrame#sheet {{ background: {panel}; border: 1px solid {line}; border-radius: 8px; }}
 QFrame#rule {{ background: {line}; border: 0; max-height: 1px; }}
 QLabel#quiet {{ color: {quiet}; }}
+QLabel#warning {{ color: {warning}; }}
 QLabel#title {{ font-weight: 600; }}
 QToolButton {{ border: 2px solid transparent; border-radius: 6px; padding: 4px; background: transparent; }}
 QToolButton:hover {{ background: {hover}; }}
@@ -59,6 +61,16 @@ QMenu::item:selected {{ background: {hover}; }}
 QProgressBar {{ background: {field}; border: 0; border-radius: 3px; max-height: 6px; min-height: 6px; }}
 QProgressBar::chunk {{ background: {accent}; border-radius: 3px; }}
 QSlider {{ border: 2px solid transparent; border-radius: 6px; }}
+QPushButton#main:disabled {{ background: {field}; border-color: {line}; color: {quiet}; }}
+QLineEdit {{ background: {field}; border: 2px solid {line}; border-radius: 6px; padding: 3px 6px; }}
+QComboBox QLineEdit, QComboBox QLineEdit:focus {{ border: 0; padding: 0; }}
+QTabWidget::pane {{ border: 0; }}
+QTabBar::tab {{ background: transparent; border: 0; border-bottom: 2px solid transparent; color: {quiet};
+    padding: 6px 2px; margin-right: 14px; }}
+QTabBar::tab:selected {{ color: {text}; border-bottom-color: {accent}; }}
+QTabBar::tab:focus {{ color: {accent}; }}
+QListView#rows, QPlainTextEdit#report {{ background: transparent; border: 2px solid transparent; }}
+QListView#rows:focus, QPlainTextEdit#report:focus {{ border-color: {accent}; }}
 QSlider::groove:horizontal {{ background: {line}; height: 4px; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {quiet}; border-radius: 2px; }}
 QSlider::handle:horizontal {{ background: {text}; width: 12px; margin: -4px 0; border-radius: 6px; }}

@@ -160,8 +160,9 @@ class Window(QMainWindow):
                 return
 
     def _titled(self) -> None:
-        said = self.page.windowTitle()
-        self.setWindowTitle(f"{said} – VSR" if said else "VSR")
+        """What works out of sight comes first: that is what a taskbar has room for."""
+        working = [page.windowTitle() for page in self.pages.values() if page is not self.page and page.busy()]
+        self.setWindowTitle(" – ".join(filter(None, [*working, self.page.windowTitle(), "VSR"])))
 
     # ---- files -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,925 @@
+"""The Queue page: the list, what is known of the chosen item, and its settings. `ui.work` does the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from PySide6.QtCore import (
+    QEvent,
+    QItemSelectionModel,
+    QMimeData,
+    QModelIndex,
+    QPersistentModelIndex,
+    QProcess,
+    QRect,
+    QSettings,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    QTimer,
+    QUrl,
+    Signal,
+)
+from PySide6.QtGui import (
+    QAction,
+    QDesktopServices,
+    QDragEnterEvent,
+    QDropEvent,
+    QFocusEvent,
+    QFont,
+    QFontMetrics,
+    QGuiApplication,
+    QIcon,
+    QImage,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+)
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QPlainTextEdit,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSlider,
+    QSplitter,
+    QStackedWidget,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QSystemTrayIcon,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+import vsr
+from ui import theme
+from ui.work import ENDED, TO_DO, UNRATED, Item, Queue, Settings, State, duration, local_paths, shown
+
+CODECS = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "ffv1": "FFV1", "prores": "ProRes"}
+PICTURES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP"}
+_U = theme.UNIT
+_THUMBNAIL = QSize(14 * _U, 8 * _U)
+_STATE_WIDTH = 17 * _U  # of the column on the right
+_SETTINGS, _REPORT, _NEW_FILES = range(3)  # tabs
+_COMMANDS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
+_NOTICE_MS = 15_000  # how long a notification's icon stays
+
+
+def model_name(model: str) -> str:
+    """As the field writes it."""
+    return model.replace("fsrcnn", "FSRCNN") if "fsrcnn" in model else model.capitalize()
+
+
+def size_name(size: tuple[int, int] | None) -> str:
+    return "?" if size is None else f"{size[0]} × {size[1]}"
+
+
+def made_by(item: Item) -> str:
+    """What an item becomes, and by what."""
+    codec = item.codec or item.settings.codec or (item.look.codec if item.look else "")
+    quality = "" if codec in (*UNRATED, *PICTURES, "") else f" CRF {item.settings.crf:g}"
+    sizes = item.settings.size.replace("x", "×")
+    if item.becomes:
+        sizes = f"{size_name(item.source)} → {size_name(item.becomes)}"
+    encoder = (CODECS | PICTURES).get(codec, codec) + quality
+    return "  ·  ".join(filter(None, [sizes, model_name(item.settings.model), encoder]))
+
+
+def reason(item: Item) -> str:
+    """Why its state is not as wished, or will not be, in one line."""
+    why = item.why or ("" if item.state in ENDED else item.trouble)
+    return " ".join(why.replace(shown(str(item.path)), item.name).split())
+
+
+# ---- one row -------------------------------------------------------------------------------------------------------
+
+
+class _Rows(QStyledItemDelegate):
+    """Paints a row: thumbnail, name, what it becomes, how far it is, and its state."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
+        return QSize(40 * _U, max(_THUMBNAIL.height(), 3 * QFontMetrics(option.font).lineSpacing()) + 2 * _U)
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        queue, item = index.model(), index.data(Qt.ItemDataRole.UserRole)
+        assert isinstance(queue, Queue)
+        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+        painter.save()
+        if chosen or option.state & QStyle.StateFlag.State_MouseOver:
+            painter.fillRect(option.rect, theme.color("hover"))
+        if chosen:
+            painter.fillRect(QRect(option.rect.topLeft(), QSize(3, option.rect.height())), theme.color("accent"))
+        if option.state & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(theme.color("accent"))
+            painter.drawRect(option.rect.adjusted(0, 0, -1, -1))
+        inside = option.rect.adjusted(_U + 4, _U, -2 * _U, -_U)
+        paint_picture(painter, QRect(inside.topLeft(), QSize(_THUMBNAIL.width(), inside.height())), item.before)
+        inside.setLeft(inside.left() + _THUMBNAIL.width() + 2 * _U)
+        right = QRect(inside)
+        right.setLeft(max(inside.center().x(), inside.right() - _STATE_WIDTH))
+        inside.setRight(right.left() - 2 * _U)
+        digits = QFont(option.font)
+        digits.setFeature(QFont.Tag("tnum"), 1)
+        painter.setFont(digits)
+        metrics = QFontMetrics(digits)
+        step = inside.height() // 3
+
+        def write(text: str, line: int, color: str, cut: Qt.TextElideMode, beside: bool = False) -> None:
+            place = QRect(right if beside else inside)
+            place.setTop(inside.top() + line * step)
+            place.setHeight(step)
+            side = Qt.AlignmentFlag.AlignRight if beside else Qt.AlignmentFlag.AlignLeft
+            painter.setPen(theme.color(color))
+            painter.drawText(place, side | Qt.AlignmentFlag.AlignVCenter, metrics.elidedText(text, cut, place.width()))
+
+        middle, end = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideRight
+        write(item.name, 0, "quiet" if item.state is State.CANCELLED else "text", middle)
+        write(made_by(item), 1, "quiet", end)
+        state, speed, left = told(queue, item)
+        bad = item.state in (State.FAILED, State.CUT_OFF)
+        write(state, 0, "warning" if bad else "text", end, True)
+        write(speed, 1, "quiet", end, True)
+        write(left, 2, "quiet", end, True)
+        if queue.is_running(item):
+            bar = QRect(inside.left(), inside.top() + 2 * step + (step - 4) // 2, inside.width(), 4)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+            track = theme.color("quiet")
+            track.setAlphaF(0.25)
+            painter.setBrush(track)
+            painter.drawRoundedRect(bar, 2, 2)
+            bar.setWidth(round(bar.width() * (item.share or 0)))
+            painter.setBrush(theme.color("quiet" if item.state is State.PAUSED else "accent"))
+            painter.drawRoundedRect(bar, 2, 2)
+        elif why := reason(item):
+            write(why, 2, "warning" if bad or not item.why else "quiet", end)
+        elif item.output is not None:
+            write(shown(item.output.name), 2, "quiet", middle)
+        painter.restore()
+
+
+def told(queue: Queue, item: Item) -> tuple[str, str, str]:
+    """Three short texts: the state, the speed, the time."""
+    state = queue.state_name(item)
+    if queue.is_running(item):
+        if item.share is not None and item.frame:
+            state += f"  {item.share:.0%}"
+        speed = queue.tr("{:.1f} fps").format(item.fps) if item.frame else queue.tr("Preparing")
+        return state, speed, queue.tr("{} left").format(duration(item.eta_s)) if item.eta_s is not None else ""
+    if item.state is State.DONE:
+        still = item.look is not None and item.look.at is None
+        return state, "" if still else queue.tr("{:.1f} fps").format(item.fps), duration(item.seconds)
+    return state, "", ""
+
+
+def paint_picture(painter: QPainter, place: QRect, picture: QImage | None) -> None:
+    """As large as it fits, on what surrounds pictures everywhere."""
+    painter.fillRect(place, theme.CANVAS)
+    if picture is not None:
+        size = picture.size().scaled(place.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        fit = QRect(place.topLeft(), size)
+        fit.moveCenter(place.center())
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawImage(fit, picture)
+
+
+class _List(QListView):
+    """The list; files that are dropped come between its rows."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self.setModel(queue)
+        self.setItemDelegate(_Rows(self))
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
+        self.setDefaultDropAction(Qt.DropAction.MoveAction)
+        self.setUniformItemSizes(True)
+        self.setMouseTracking(True)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setObjectName("rows")
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        theme.name(self, self.tr("Queue"), self.tr("What is made, in this order; drag rows to change it"))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Letters and digits are the window's keys."""
+        if event.text().strip() and not event.modifiers() & _COMMANDS:
+            event.ignore()
+        else:
+            super().keyPressEvent(event)
+
+
+class _Pair(QWidget):
+    """The source's picture and the result's, side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures: tuple[QImage | None, QImage | None] = (None, None)
+        self.setFixedHeight(14 * _U)
+        theme.name(self, self.tr("Source and result"), self.tr("The same moment of the source and of the result"))
+
+    def show_item(self, item: Item | None) -> None:
+        pictures = (item.before, item.after) if item else (None, None)
+        if pictures != self.pictures:
+            self.pictures = pictures
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        width = (self.width() - _U) // 2
+        line = self.fontMetrics().lineSpacing()
+        texts = self.tr("Source"), self.tr("Result")
+        for number, (picture, text) in enumerate(zip(self.pictures, texts, strict=True)):
+            place = QRect(number * (width + _U), 0, width, self.height() - line - 4)
+            paint_picture(painter, place, picture)
+            painter.setPen(theme.color("quiet"))
+            painter.drawText(QRect(place.left(), place.bottom() + 4, width, line), Qt.AlignmentFlag.AlignLeft, text)
+
+
+# ---- settings ------------------------------------------------------------------------------------------------------
+
+
+class _Form(QWidget):
+    """Settings, to be looked at and changed; ``changed`` brings the name of one and its value."""
+
+    changed = Signal(str, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = QComboBox(editable=True)
+        for text in ("×2", "×3", "×4", "1080p", "1440p", "4K"):
+            self.scale.addItem(text, text.lower().replace("×", "x"))
+        self.scale.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.model = QComboBox()
+        for name, entry in vsr.catalogue().items():
+            self.model.addItem(model_name(name), name)
+            self.model.setItemData(self.model.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole)
+        self.codec = QComboBox()
+        self.codec.addItem(self.tr("Automatic"), "")
+        for name in ("h264", "hevc", "av1", "vp9", "ffv1", "prores"):
+            self.codec.addItem(CODECS[name], name)
+        self.crf = QSlider(Qt.Orientation.Horizontal)
+        self.crf.setRange(0, 51)
+        self.crf.setInvertedAppearance(True)
+        self.crf.setInvertedControls(True)
+        self.crf_text = QLabel("CRF 51")
+        theme.numbers(self.crf_text)
+        self.crf_text.setMinimumWidth(self.crf_text.sizeHint().width() + _U)
+        self.preset = QComboBox()
+        for name in vsr.PRESETS[:-1]:  # "placebo" takes for ever, and gives nothing
+            self.preset.addItem(name, name)
+        self.folder = QLineEdit(clearButtonEnabled=True)
+        self.folder.setPlaceholderText(self.tr("Beside the source"))
+        self.choose = QToolButton()
+        theme.set_icon(self.choose, "open")
+        self.choose.setIconSize(QSize(2 * _U, 2 * _U))
+        self.name = QLineEdit()
+        self.existing = QComboBox()
+        self.existing.addItem(self.tr("Keep both"), "number")
+        self.existing.addItem(self.tr("Skip"), "skip")
+        self.existing.addItem(self.tr("Replace"), "replace")
+        self.wrong = QLabel(wordWrap=True)
+        self.wrong.setObjectName("warning")
+        self.wrong.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+        rows: dict[QWidget, QHBoxLayout] = {}
+        wide: tuple[tuple[QWidget, QWidget], ...] = ((self.crf, self.crf_text), (self.folder, self.choose))
+        for field, beside in wide:
+            rows[field] = QHBoxLayout()
+            rows[field].setSpacing(4)
+            rows[field].addWidget(field, 1)
+            rows[field].addWidget(beside)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setVerticalSpacing(_U)
+        form.setHorizontalSpacing(2 * _U)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        names = ", ".join(f"{{{name}}}: {text}" for name, text in vsr.NAMES.items())
+        tr = self.tr
+        for text, field, tip in (
+            (tr("Size"), self.scale, tr("How large: a factor, a screen, 1920x1080, or rows as in 1080")),
+            (tr("Model"), self.model, tr("The network that makes the pixels")),
+            (tr("Encoder"), self.codec, tr("Automatic is H.264, or what holds all that the source has")),
+            (tr("Quality"), self.crf, tr("To the right it is better and larger; CRF 18 is hard to tell from perfect")),
+            (tr("Effort"), self.preset, tr("How long the encoder tries: slower makes smaller files")),
+            (tr("Folder"), self.folder, tr("Where the result goes; a name alone is a folder beside the source")),
+            (tr("Name"), self.name, tr("The result's name, without its extension.") + f" {names}"),
+            (tr("If it exists"), self.existing, tr("Keep both numbers the new file; sources are never replaced")),
+        ):
+            theme.name(field, text, tip)
+            label = QLabel(text)
+            label.setObjectName("quiet")
+            label.setBuddy(field)
+            if field in rows:
+                form.addRow(label, rows[field])
+            else:
+                form.addRow(label, field)
+        theme.name(self.choose, self.tr("Choose a folder"))
+        form.addRow(self.wrong)
+        self.wrong.hide()
+
+        self.scale.activated.connect(lambda: self.changed.emit("size", self.scale.currentData()))
+        self._edit(self.scale).editingFinished.connect(self._size_written)
+        self.codec.activated.connect(lambda: self.changed.emit("codec", self.codec.currentData()))
+        self.model.activated.connect(lambda: self.changed.emit("model", self.model.currentData()))
+        self.preset.activated.connect(lambda: self.changed.emit("preset", self.preset.currentData()))
+        self.existing.activated.connect(lambda: self.changed.emit("existing", self.existing.currentData()))
+        self.crf.valueChanged.connect(lambda value: self.changed.emit("crf", float(value)))
+        self.folder.editingFinished.connect(lambda: self.changed.emit("folder", self.folder.text().strip()))
+        self.folder.textChanged.connect(self._folder_cleared)
+        self.name.editingFinished.connect(lambda: self.changed.emit("name", self.name.text()))
+        self.choose.clicked.connect(self._choose)
+
+    @staticmethod
+    def _edit(box: QComboBox) -> QLineEdit:
+        edit = box.lineEdit()
+        assert edit is not None
+        return edit
+
+    def show_settings(self, settings: Settings) -> None:
+        """Without a word of ``changed``."""
+        blockers = [QSignalBlocker(each) for each in (self.crf, self.folder, self.name)]
+        place = self.scale.findData(settings.size)
+        self.scale.setCurrentIndex(place)
+        if place < 0:
+            self.scale.setEditText(settings.size)
+        for box, value in ((self.model, settings.model), (self.codec, settings.codec), (self.preset, settings.preset),
+                           (self.existing, settings.existing)):
+            box.setCurrentIndex(box.findData(value))
+        self.crf.setValue(round(settings.crf))
+        self.crf_text.setText(f"CRF {settings.crf:g}")
+        for field, text in ((self.folder, settings.folder), (self.name, settings.name)):
+            if field.text() != text:
+                field.setText(text)
+        rated = settings.codec not in UNRATED
+        self.crf.setEnabled(rated)
+        self.preset.setEnabled(rated)
+        wrong = settings.wrong()
+        self.wrong.setText(wrong)
+        self.wrong.setVisible(bool(wrong))
+        del blockers
+
+    def _size_written(self) -> None:
+        text = self.scale.currentText().strip()
+        place = self.scale.findText(text, Qt.MatchFlag.MatchFixedString)
+        self.changed.emit("size", self.scale.itemData(place) if place >= 0 else text)
+
+    def _folder_cleared(self, text: str) -> None:
+        if not text:  # by the button in it, too
+            self.changed.emit("folder", "")
+
+    def _choose(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, self.tr("Where results go"), self.folder.text())
+        if folder:
+            self.folder.setText(folder)
+            self.changed.emit("folder", folder)
+
+
+# ---- the page ------------------------------------------------------------------------------------------------------
+
+
+class QueuePage(QWidget):
+    """A page of the window: see there for what pages have."""
+
+    title = "Queue"
+    icon_name = "queue"
+    message = Signal(str, str, object)
+    go = Signal(str, list)
+
+    def __init__(self, queue: Queue | None = None) -> None:
+        super().__init__()
+        self.queue = queue or Queue()
+        self.queue.setParent(self)
+        self._folder = ""  # that files were last chosen from
+        self._tray: QSystemTrayIcon | None = None
+        self._any_chosen = True
+        self.setAcceptDrops(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.list = _List(self.queue)
+        self._make_actions()
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self._empty())
+        self.stack.addWidget(self.list)
+        self.details = self._make_details()
+        self.split = QSplitter(Qt.Orientation.Horizontal)
+        self.split.setHandleWidth(1)
+        self.split.addWidget(self.stack)
+        self.split.addWidget(self.details)
+        self.split.setStretchFactor(0, 1)
+        self.split.setCollapsible(0, False)
+        self.split.setSizes([100 * _U, 44 * _U])
+        page = QVBoxLayout(self)
+        page.setContentsMargins(0, 0, 0, 0)
+        page.setSpacing(0)
+        page.addWidget(self._tools())
+        page.addWidget(self.split, 1)
+        self._footer = self._foot()
+        page.addWidget(self._footer)
+        self._later = QTimer(self, singleShot=True, interval=0)  # many changes, one look
+        self._later.timeout.connect(self._refresh)
+
+        self.queue.said.connect(self.message)
+        self.queue.progressed.connect(self._later.start)
+        self.queue.dataChanged.connect(self._later.start)
+        self.queue.rowsInserted.connect(self._later.start)
+        self.queue.rowsRemoved.connect(self._later.start)
+        self.queue.ran_out.connect(self._ran_out)
+        self.list.selectionModel().selectionChanged.connect(self._later.start)
+        self.list.activated.connect(self.open_result.trigger)  # which does nothing while it is disabled
+        self._dress()
+        self._refresh()
+
+    # -- as every page --
+
+    def busy(self) -> str | None:
+        item = self.queue.running
+        if item is None:
+            return None
+        return self.tr("{} is being made; it would start again from its beginning.").format(item.name)
+
+    def shut(self) -> None:
+        self._later.stop()
+        self.queue.shut()
+        if self._tray is not None:
+            self._tray.hide()
+
+    def foot(self) -> int:
+        return self._footer.height()
+
+    def keys(self) -> list[tuple[str, str]]:
+        return [(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), action.text())
+                for action in self.actions() if not action.shortcut().isEmpty()]
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        if self.queue.items:
+            self.list.setFocus()
+
+    def open(self, paths: list[Path]) -> None:
+        """Put files, and what is in folders, behind what waits."""
+        self.queue.add(paths)
+
+    def save_state(self, settings: QSettings) -> None:
+        settings.setValue("split", self.split.saveState())
+        settings.setValue("folder", self._folder)
+        settings.setValue("notify", self.notify.isChecked())
+
+    def restore_state(self, settings: QSettings) -> None:
+        if (state := settings.value("split")) is not None:
+            self.split.restoreState(state)
+        self._folder = str(settings.value("folder", ""))
+        self.notify.setChecked(bool(settings.value("notify", True, bool)))
+        self.queue.restore()
+
+    # -- parts --
+
+    def _make_actions(self) -> None:
+        def action(icon: str, text: str, tip: str, keys: str, run: Callable[[], object]) -> QAction:
+            made = QAction(text, self)
+            made.setObjectName(icon)
+            made.setShortcut(QKeySequence(keys))
+            made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            native = QKeySequence(keys).toString(QKeySequence.SequenceFormat.NativeText)
+            made.setToolTip(f"{tip}  ({native})")
+            made.triggered.connect(lambda: run())  # without its argument
+            self.addAction(made)
+            return made
+
+        tr, queue = self.tr, self.queue
+        self.add_files = action("add", tr("Add files"), tr("Choose videos and pictures"), "Ins", self.ask_for_files)
+        self.add_folder = action("open", tr("Add folder"), tr("Choose a folder: all videos and pictures in it"),
+                                 "Shift+Ins", self._add_folder)
+        self.start = action("", tr("Start"), tr("Make all that waits, one after another"), "Ctrl+Return",
+                            self._start_or_pause)
+        self.cancel_all = action("stop", tr("Cancel all"), tr("Make nothing more; what is begun leaves nothing behind"),
+                                 "Ctrl+Shift+Backspace", queue.cancel_all)
+        self.hold = action("pause", tr("Pause"), tr("Leave the chosen files out until they go on"), "Ctrl+P",
+                           self._hold_or_release)
+        self.cancel = action("close", tr("Cancel"), tr("Do not make the chosen files"), "Ctrl+Backspace",
+                             lambda: queue.cancel(self.chosen()))
+        self.again = action("again", tr("Try again"), tr("Make the chosen files again, from their beginning"), "Ctrl+R",
+                            self._try_again)
+        self.duplicate = action("copy", tr("Duplicate"), tr("The same again, to be made otherwise"), "Ctrl+D",
+                                lambda: self._choose(queue.duplicate(self.chosen())))
+        self.up = action("earlier", tr("Earlier"), tr("Move the chosen files up"), "Alt+Up",
+                         lambda: queue.move(self.chosen(), -1))
+        self.down = action("later", tr("Later"), tr("Move the chosen files down"), "Alt+Down",
+                           lambda: queue.move(self.chosen(), 1))
+        self.remove = action("remove", tr("Remove"), tr("Take the chosen files out of the list; no file is deleted"),
+                             "Del", lambda: queue.remove(self.chosen()))
+        self.open_result = action("play", tr("Open"), tr("Open the result in the program that is for such files"),
+                                  "Ctrl+Shift+O", lambda: self._with_result(self._open))
+        self.reveal = action("open", tr("Show in folder"), tr("Show where the result lies"), "Ctrl+Shift+Return",
+                             lambda: self._with_result(self._reveal))
+        self.compare = action("compare", tr("Compare"), tr("Play the source on the Compare page, both ways"),
+                              "Ctrl+K", lambda: self._with_result(self._compare))
+        self.panel = action("panel", tr("Details"), tr("Show or hide what is known of the chosen file"), "F9",
+                            lambda: self.details.setVisible(self.panel.isChecked()))
+        self.panel.setCheckable(True)
+        self.panel.setChecked(True)
+        paste = QAction(self, shortcut=QKeySequence(QKeySequence.StandardKey.Paste))
+        paste.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        paste.triggered.connect(lambda: queue.add(local_paths(QGuiApplication.clipboard().mimeData())))
+        self.list.addActions([paste])
+        self.list.addActions([self.open_result, self.reveal, self.compare, _line(self), self.hold, self.cancel,
+                              self.again, self.duplicate, self.up, self.down, self.remove])
+
+    def _button(self, action: QAction, text: bool = False) -> QToolButton:
+        button = QToolButton()
+        button.setDefaultAction(action)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setToolButtonStyle(
+            Qt.ToolButtonStyle.ToolButtonTextBesideIcon if text else Qt.ToolButtonStyle.ToolButtonIconOnly)
+        button.setAccessibleName(action.text())
+        button.setIconSize(QSize(theme.ICON, theme.ICON))
+        return button
+
+    def _tools(self) -> QWidget:
+        bar = QFrame()
+        bar.setObjectName("head")
+        row = QHBoxLayout(bar)
+        row.setContentsMargins(_U, _U, _U, _U)
+        row.setSpacing(4)
+        for action in (self.add_files, self.add_folder):
+            row.addWidget(self._button(action, True))
+        row.addSpacing(2 * _U)
+        self.start_button = QPushButton()
+        self.start_button.setObjectName("main")
+        self.start_button.setToolTip(self.start.toolTip())
+        self.start_button.clicked.connect(self.start.trigger)
+        row.addWidget(self.start_button)
+        row.addWidget(self._button(self.cancel_all, True))
+        row.addStretch(1)
+        for action in (self.up, self.down, self.cancel, self.again, self.duplicate, self.remove):
+            row.addWidget(self._button(action))
+        row.addSpacing(_U)
+        row.addWidget(self._button(self.panel))
+        return bar
+
+    def _empty(self) -> QWidget:
+        empty = QWidget()
+        column = QVBoxLayout(empty)
+        column.setSpacing(_U)
+        column.addStretch(2)
+        title = QLabel(self.tr("Drop videos, pictures or folders here"))
+        title.setObjectName("title")
+        text = QLabel(self.tr("They are made larger one after another, while you do something else."))
+        text.setObjectName("quiet")
+        for label in (title, text):
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            column.addWidget(label)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        for action in (self.add_files, self.add_folder):
+            button = QPushButton(action.text() + "…")
+            button.setToolTip(action.toolTip())
+            button.setAccessibleName(action.text())
+            button.clicked.connect(action.trigger)
+            row.addWidget(button)
+        row.addStretch(1)
+        column.addSpacing(_U)
+        column.addLayout(row)
+        column.addStretch(3)
+        return empty
+
+    def _make_details(self) -> QWidget:
+        panel = QFrame()
+        panel.setObjectName("panel")
+        panel.setMinimumWidth(36 * _U)
+        column = QVBoxLayout(panel)
+        column.setContentsMargins(2 * _U, 2 * _U, 2 * _U, 2 * _U)
+        column.setSpacing(_U)
+        self.heading = QLabel()
+        self.heading.setObjectName("title")
+        self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.reason = QLabel(wordWrap=True)
+        self.reason.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.pair = _Pair()
+        self.results = QWidget()
+        row = QHBoxLayout(self.results)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        for action in (self.open_result, self.reveal, self.compare):
+            row.addWidget(self._button(action, True))
+        row.addStretch(1)
+        self.form, self.default_form = _Form(), _Form()
+        self.form.changed.connect(lambda name, value: self.queue.set(self.chosen(), **{name: value}))
+        self.default_form.changed.connect(
+            lambda name, value: self.queue.set_defaults(Settings(**asdict(self.queue.defaults) | {name: value})))
+        self.fixed = QLabel(wordWrap=True)
+        self.fixed.setObjectName("quiet")
+        self.adopt = QPushButton(self.tr("Use for new files"))
+        theme.name(self.adopt, self.adopt.text(), self.tr("Files that are added from now on are made like this one"))
+        self.adopt.clicked.connect(self._adopt)
+        self.report = QPlainTextEdit(readOnly=True)
+        self.report.setObjectName("report")
+        theme.name(self.report, self.tr("Report"), self.tr("What the self-check found, and what happened when"))
+        theme.numbers(self.report)
+        self.tabs = QTabWidget(documentMode=True)
+        self.tabs.tabBar().setDrawBase(False)
+        self.tabs.addTab(_scrolled(self.fixed, self.form, self.adopt), self.tr("Settings"))
+        self.tabs.addTab(self.report, self.tr("Report"))
+        self.tabs.addTab(_scrolled(self.default_form), self.tr("New files"))
+        for number, tip in enumerate((self.tr("How the chosen files are made"), self.tr("Self-check and log"),
+                                      self.tr("How files are made that are added from now on"))):
+            self.tabs.setTabToolTip(number, tip)
+        for widget in (self.heading, self.reason, self.pair, self.results):
+            column.addWidget(widget)
+        column.addWidget(self.tabs, 1)
+        return panel
+
+    def _foot(self) -> QWidget:
+        foot = QFrame()
+        foot.setObjectName("foot")
+        row = QHBoxLayout(foot)
+        row.setContentsMargins(2 * _U, _U, 2 * _U, _U)
+        row.setSpacing(2 * _U)
+        self.bar = QProgressBar(maximum=1000, textVisible=False)
+        theme.name(self.bar, self.tr("Progress of all files"))
+        self.whole = QLabel()
+        theme.numbers(self.whole)
+        self.notify = QCheckBox(self.tr("Notify when all is done"))
+        self.notify.setChecked(True)
+        theme.name(self.notify, self.notify.text(), self.tr("Show a message of the system when the last file is done"))
+        policy = self.bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.bar.setSizePolicy(policy)
+        row.addWidget(self.whole)
+        row.addWidget(self.bar, 1)
+        row.addWidget(self.notify)
+        return foot
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._dress()
+
+    def _dress(self) -> None:
+        """Icons in the colours that are so now."""
+        for action in self.actions():
+            if action.objectName():
+                action.setIcon(theme.icon(action.objectName()))
+
+    # -- what is chosen --
+
+    def chosen(self) -> list[Item]:
+        """The items that are selected, in their order."""
+        rows = sorted(index.row() for index in self.list.selectionModel().selectedRows())
+        return [self.queue.items[row] for row in rows]
+
+    def _choose(self, items: list[Item]) -> None:
+        model = self.list.selectionModel()
+        model.clear()
+        for item in items:
+            index = self.queue.index(self.queue.items.index(item))
+            model.select(index, QItemSelectionModel.SelectionFlag.Select)
+            model.setCurrentIndex(index, QItemSelectionModel.SelectionFlag.NoUpdate)
+
+    def _refresh(self) -> None:
+        """Let everything show what is so now."""
+        queue, chosen = self.queue, self.chosen()
+        self.stack.setCurrentIndex(bool(queue.items))
+        running, paused = queue.running, queue.paused
+        text = self.tr("Start") if running is None else self.tr("Go on") if paused else self.tr("Pause")
+        waiting = any(item.state in TO_DO for item in queue.items)
+        self.start.setText(text)
+        self.start.setEnabled(waiting if running is None else not running.stopping)
+        self.start_button.setText(text)
+        self.start_button.setEnabled(self.start.isEnabled())
+        self.start_button.setAccessibleName(text)
+        self.cancel_all.setEnabled(waiting or running is not None)
+        held = [item for item in chosen if item.state is State.PAUSED]
+        going = [item for item in chosen if item.state in (*TO_DO, State.RUNNING) and not item.stopping]
+        self.hold.setText(self.tr("Go on") if held and not going else self.tr("Pause"))
+        self.hold.setEnabled(bool(held or going))
+        self.cancel.setEnabled(bool(held or going))
+        self.again.setEnabled(any(item.state in ENDED for item in chosen))
+        for action in (self.duplicate, self.remove):
+            action.setEnabled(bool(chosen))
+        self.up.setEnabled(bool(chosen) and chosen != queue.items[: len(chosen)])
+        self.down.setEnabled(bool(chosen) and chosen != queue.items[-len(chosen) :])
+        item = chosen[0] if len(chosen) == 1 else None
+        for action in (self.open_result, self.reveal, self.compare):
+            action.setEnabled(item is not None and item.state is State.DONE)
+        self._refresh_details(chosen, item)
+        self._refresh_whole()
+
+    def _refresh_details(self, chosen: list[Item], item: Item | None) -> None:
+        if bool(chosen) != self._any_chosen:
+            self._any_chosen = bool(chosen)
+            if chosen and self.tabs.currentIndex() == _NEW_FILES:
+                self.tabs.setCurrentIndex(_SETTINGS)
+            elif not chosen:
+                self.tabs.setCurrentIndex(_NEW_FILES)
+        heading = item.name if item else (
+            self.tr("{} files").format(len(chosen)) if chosen else self.tr("No file is chosen"))
+        width = max(self.heading.width(), 30 * _U)
+        self.heading.setText(self.heading.fontMetrics().elidedText(heading, Qt.TextElideMode.ElideMiddle, width))
+        self.heading.setToolTip(shown(str(item.path)) if item else "")
+        self.reason.setText(reason(item) if item else "")
+        self.reason.setVisible(bool(self.reason.text()))
+        self.pair.show_item(item)
+        self.pair.setVisible(item is not None)
+        self.results.setVisible(item is not None and item.state is State.DONE)
+        free = [each for each in chosen if each.state in TO_DO or
+                (each.state is State.PAUSED and not self.queue.is_running(each))]
+        self.form.setVisible(bool(chosen))
+        self.adopt.setVisible(item is not None)
+        self.form.setEnabled(bool(free))
+        self.fixed.setText(
+            self.tr("Choose a file in the list to see and change how it is made.") if not chosen else
+            self.tr("It is made with these. To make it otherwise, duplicate it.") if not free else "")
+        self.fixed.setVisible(bool(self.fixed.text()))
+        if chosen:
+            self.form.show_settings((free or chosen)[0].settings)
+        self.default_form.show_settings(self.queue.defaults)
+        report = self._report(item) if item else ""
+        if report != self.report.toPlainText():
+            self.report.setPlainText(report)
+            bar = self.report.verticalScrollBar()
+            bar.setValue(bar.maximum() if item and self.queue.is_running(item) else 0)
+
+    def _report(self, item: Item) -> str:
+        lines = []
+        if item.checks:
+            good = sum(bool(check.get("ok")) for check in item.checks)
+            lines.append(self.tr("Self-check: {} of {} hold").format(good, len(item.checks)))
+            for check in item.checks:
+                got = check.get("got")
+                value = "" if got is True else f": {shown(str(got))}"
+                name = str(check.get("name")).replace("_", " ")
+                lines.append(f"✓  {name}{value}" if check.get("ok") else
+                             self.tr("✗  {}{}, expected {}").format(name, value, check.get("expected")))
+            lines.append("")
+        return "\n".join([*lines, *map(str, item.log)])
+
+    def _refresh_whole(self) -> None:
+        queue = self.queue
+        share, left = queue.share, queue.to_do
+        self.bar.setVisible(share is not None)
+        if share is not None:
+            self.bar.setValue(round(1000 * share))
+        texts = []
+        if queue.items:
+            done = sum(item.state in (State.DONE, State.SKIPPED) for item in queue.items)
+            failed = sum(item.state is State.FAILED for item in queue.items)
+            texts.append(self.tr("{} of {} done").format(done, len(queue.items)))
+            texts += [self.tr("{} failed").format(failed)] if failed else []
+            if queue.running is not None:
+                if queue.running.frame:
+                    texts.append(self.tr("{:.1f} fps").format(queue.running.fps))
+                if (eta_s := queue.eta_s) is not None:
+                    texts.append(self.tr("{} left").format(duration(eta_s)))
+        self.whole.setText("  ·  ".join(texts))
+        active = queue.running is not None
+        self.setWindowTitle(f"{share:.0%}" if active and share is not None else "")
+        app = QGuiApplication.instance()
+        if isinstance(app, QGuiApplication) and hasattr(app, "setBadgeNumber"):
+            app.setBadgeNumber(left if active else 0)
+
+    # -- what is done --
+
+    def _start_or_pause(self) -> None:
+        if self.queue.running is not None and not self.queue.paused:
+            self.queue.pause()
+        else:
+            self.queue.start()
+
+    def _hold_or_release(self) -> None:
+        chosen = self.chosen()
+        if any(item.state in (*TO_DO, State.RUNNING) for item in chosen):
+            self.queue.hold(chosen)
+        else:
+            self.queue.release(chosen)
+
+    def _try_again(self) -> None:
+        """At once where nothing else waits for its start."""
+        alone = not any(item.state in TO_DO for item in self.queue.items)
+        self.queue.retry(self.chosen())
+        if alone and not self.queue.started:
+            self.queue.start()
+
+    def _adopt(self) -> None:
+        self.queue.set_defaults(self.chosen()[0].settings)
+        self.message.emit(self.tr("New files are made like this one."), "", None)
+
+    def ask_for_files(self) -> None:
+        kinds = " ".join(f"*{suffix}" for suffix in sorted(vsr.SUFFIXES))
+        kinds = f"{self.tr('Videos and pictures')} ({kinds} {kinds.upper()});;{self.tr('All files')} (*)"
+        names, _ = QFileDialog.getOpenFileNames(self, self.tr("Add files"), self._folder, kinds)
+        if names:
+            self._folder = str(Path(names[0]).parent)
+            self.queue.add(map(Path, names))
+
+    def _add_folder(self) -> None:
+        name = QFileDialog.getExistingDirectory(self, self.tr("Add a folder"), self._folder)
+        if name:
+            self._folder = name
+            self.queue.add([Path(name)])
+
+    def _with_result(self, act: Callable[[Item, Path], None]) -> None:
+        for item in self.chosen():
+            if item.output is None or not item.output.exists():
+                self.message.emit(self.tr("The result of {} is no longer there.").format(item.name), "", None)
+            else:
+                act(item, item.output)
+
+    def _open(self, item: Item, output: Path) -> None:
+        if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(output))):
+            self.message.emit(self.tr("No program opened {}.").format(shown(output.name)), "", None)
+
+    def _reveal(self, item: Item, output: Path) -> None:
+        show_in_folder(output, self)
+
+    def _compare(self, item: Item, output: Path) -> None:
+        self.go.emit("compare", [item.path])
+
+    def _ran_out(self, made: int, failed: int) -> None:
+        text = self.tr("All is done: {} made.").format(made) if not failed else (
+            self.tr("The queue is through: {} made, {} failed.").format(made, failed))
+        self.message.emit(text, "", None)
+        window = self.window()
+        if not self.notify.isChecked() or window.isActiveWindow():
+            return
+        QApplication.alert(window)
+        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
+            self._tray = self._tray or QSystemTrayIcon(QIcon(window.windowIcon()), self)
+            self._tray.show()
+            self._tray.showMessage("VSR", text, QSystemTrayIcon.MessageIcon.Information, _NOTICE_MS)
+            QTimer.singleShot(_NOTICE_MS, self._tray, self._tray.hide)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _files(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+        self.queue.add(local_paths(event.mimeData()))
+
+
+def _files(data: QMimeData) -> bool:
+    return bool(local_paths(data))
+
+
+def _line(parent: QWidget) -> QAction:
+    line = QAction(parent)
+    line.setSeparator(True)
+    return line
+
+
+def _scrolled(*widgets: QWidget) -> QScrollArea:
+    inside = QWidget()
+    column = QVBoxLayout(inside)
+    column.setContentsMargins(0, _U, 4, _U)
+    column.setSpacing(2 * _U)
+    for widget in widgets:
+        column.addWidget(widget)
+    column.addStretch(1)
+    area = QScrollArea(widgetResizable=True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inside)
+    inside.setAutoFillBackground(False)
+    area.viewport().setAutoFillBackground(False)
+    return area
+
+
+def show_in_folder(path: Path, parent: QWidget) -> None:
+    """Let the system's file manager show ``path``, chosen where it can; else its folder."""
+    if sys.platform == "win32":
+        QProcess.startDetached("explorer", [f"/select,{path}"])
+    elif sys.platform == "darwin":
+        QProcess.startDetached("open", ["-R", str(path)])
+    else:
+        def instead(*_: object) -> None:
+            if process.error() != QProcess.ProcessError.UnknownError or process.exitCode():
+                QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
+            process.deleteLater()
+
+        process = QProcess(parent)
+        process.finished.connect(instead)
+        process.errorOccurred.connect(instead)
+        url = QUrl.fromLocalFile(str(path)).toString(QUrl.ComponentFormattingOption.FullyEncoded)
+        process.start("dbus-send", [
+            "--session", "--print-reply", "--dest=org.freedesktop.FileManager1", "/org/freedesktop/FileManager1",
+            "org.freedesktop.FileManager1.ShowItems", f"array:string:{url}", "string:"])
