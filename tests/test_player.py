@@ -24,7 +24,9 @@ from vsr.frame import Frame
 from vsr.media.decode import Decoder
 from vsr.media.picture import seen_color
 from vsr.media.pixels import FULL_RANGE
+from vsr.media.reel import Reel
 from vsr.player import Player, Shown, measure_playing
+from vsr.prefetch import Changes
 from vsr.quality.protocol import imresize
 from vsr.sides import WHOLE, Box, Choice, Side, Sides, View
 from vsr.still import difference, on_screen, picture_of
@@ -155,6 +157,52 @@ def test_another_speed(speed: float, long: Path) -> None:
         for wrong in (0, 0.2, 5):
             with pytest.raises(UsageError, match=r"0.25 to 4"):
                 player.speed = wrong
+
+
+def test_what_is_waited_for_is_the_time_on_the_wall(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where time goes by waiting alone, nothing is late, at any speed."""
+    wall = Time()
+
+    def wait(self: Changes, timeout: float | None = None) -> bool:
+        if timeout is None or timeout > 1:  # for a frame, of the one who takes it
+            return threading.Condition.wait(self, timeout)
+        wall.now += timeout + 1e-6
+        return threading.Condition.wait(self, 0)
+
+    monkeypatch.setattr(Changes, "wait", wait)
+    for speed in (0.25, 1, 4):
+        with playing(long, now=wall) as player:
+            next_of(player)
+            player.speed = speed
+            begun = wall.now
+            player.play()
+            until(lambda player=player: player.ended)
+            assert player.meter().late == 0 and wall.now - begun == pytest.approx(60 / RATE / speed, abs=0.01)
+
+
+def test_what_was_asked_for_before_is_where_the_next_goes_on_from(long: Path) -> None:
+    """Whether or not the frame that was asked for has been decoded meanwhile."""
+    opened = threading.Event()
+
+    class Late(Nearest):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            assert opened.wait(30)
+            super().__init__(*args, **options)
+
+    with playing(long, engines=Late) as player:  # nothing lands before it is opened
+        player.seek(1)
+        player.step(3)
+        player.set_loop((0.5, 2))
+        assert player.step(-1) == 4
+        opened.set()
+        assert next_of(player, 4).time == Fraction(27, RATE)
+    opened.clear()
+    with playing(long, engines=Late) as player:
+        player.set_loop((0.5, 1))
+        player.seek(2)
+        player.play()  # which is to be within the loop
+        opened.set()
+        assert next_of(player, 3).time == Fraction(12, RATE)
 
 
 def test_a_loop_goes_round(long: Path) -> None:
@@ -448,6 +496,19 @@ def test_what_is_shrunk_and_restored_is_scored(clip: Clip) -> None:
         assert next_of(player, wanted=lambda shown: shown.source.width == 162).scores is None
 
 
+def test_at_the_end_and_at_a_pause_all_that_is_seen_is_scored(clip: Clip) -> None:
+    path, wall = clip("a.mp4", size=(320, 304), pts=range(0, 20 * 512, 512)), Time()
+    with playing(path, restore=True, now=wall) as player:
+        whole = Box(0, 0, 160, 152)
+        assert next_of(player).scores.box == whole
+        player.play()
+        wall.now += 2
+        assert next_of(player, wanted=lambda shown: shown.scores).scores.box in (Box(16, 12, 144, 140), whole)
+        until(lambda: player.ended)
+        last = next_of(player, wanted=lambda shown: shown.scores and shown.scores.box == whole)
+        assert last.time == Fraction(19, RATE)
+
+
 def test_a_reference_is_compared_with(clip: Clip) -> None:
     small, large = clip("a.mp4", pts=range(0, 20 * 512, 512)), clip("b.mp4", size=(96, 64), pts=range(0, 20 * 512, 512))
     with playing(small, reference=large) as player:
@@ -456,6 +517,13 @@ def test_a_reference_is_compared_with(clip: Clip) -> None:
         truth = course(large)[10].luma[2:-2, 2:-2]
         error = (shown.bicubic.frame.luma[2:-2, 2:-2].astype(float) - truth) ** 2
         assert shown.scores.bicubic.psnr == pytest.approx(10 * np.log10(255**2 / error.mean()))
+    with playing(small, reference=large, choice=Choice(scale=3)) as player:
+        assert next_of(player).scores is None
+        assert next_of(player, player.step()).scores is None
+        said = [("reference", "a reference of 96x64 is not 3 times as large as the video")]
+        assert list(player.messages) == said
+        player.choice = Choice(scale=2)
+        assert next_of(player, wanted=lambda shown: shown.choice.scale == 2).scores
     with pytest.raises(UsageError, match="not both"):
         playing(small, reference=large, restore=True)
 
@@ -518,6 +586,29 @@ def test_a_file_that_breaks_midway_is_told_and_plays_as_far_as_it_goes(clip: Cli
         assert player.position == Fraction(59, RATE)
     with pytest.raises(InputError):
         playing(path)
+
+
+def test_a_place_that_cannot_be_read_is_an_end(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to go on with; playing begins anew."""
+
+    def unreadable(reel: Reel, time: Fraction) -> Frame:
+        if time == 1:
+            raise InputError("gone")
+        return at(reel, time)
+
+    at = Reel.at
+    monkeypatch.setattr(Reel, "at", unreadable)
+    for plays in (False, True):
+        with playing(clip("a.mp4", pts=range(0, 60 * 512, 512))) as player:
+            first = next_of(player)
+            if plays:
+                player.play()
+            player.seek(1)
+            until(lambda player=player: player.ended)
+            assert not player.playing and list(player.messages) == [("broken", "gone")]
+            player.play()
+            again = next_of(player, 2)
+            assert again.time == 0 and again.source.luma.tobytes() == first.source.luma.tobytes()
 
 
 @pytest.mark.parametrize("rotation", [0, 90])

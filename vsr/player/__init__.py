@@ -54,7 +54,8 @@ class Player:
     ``orientation`` (EXIF's, as the frames are to be seen) and ``has_sound`` describe the file. ``messages`` collects
     (code, message) pairs of what its user should know; an error that ends nothing is among them: a file that breaks off
     ('broken', 'damaged'), an engine that cannot be opened or fails ('engine'; then that side is missing until another
-    is chosen), a picture that was ('saved') or could not be saved ('save'). Raises ``InputError`` for a file that
+    is chosen), a reference of another size ('reference'), a picture that was ('saved') or could not be saved ('save').
+    Raises ``InputError`` for a file that
     cannot be read, ``UsageError`` for a choice that there is not.
     """
 
@@ -124,7 +125,7 @@ class Player:
         """Go on; from the beginning, or that of the loop, where it has ended or stands outside of that."""
         course = self._course
         with self._changes.telling():
-            if course.ended or course.is_outside(course.position):
+            if course.ended or course.is_outside(course.goal[0]):
                 course.go(course.order.loop[0] if course.order.loop else Fraction(0))
             course.playing = True
             course.run()
@@ -164,8 +165,11 @@ class Player:
             if not 0 <= kept[0] < kept[1]:
                 raise UsageError(f"a loop from {float(kept[0]):g} s to {float(kept[1]):g} s is empty")
         with self._changes.telling():
+            time, steps = course.goal
             course.order = replace(course.order, loop=kept)
-            course.go(kept[0] if kept and course.is_outside(course.position) else course.position)
+            if kept and course.is_outside(time):
+                time, steps = kept[0], 0
+            course.go(time, steps)
 
     @property
     def speed(self) -> float:
@@ -243,7 +247,7 @@ class Player:
 
     @property
     def ended(self) -> bool:
-        """Whether it stands at the end of the file, having come there by playing."""
+        """Whether it stands at the end of the file, having come there by playing, or at a place that cannot be read."""
         return self._course.ended
 
     @property

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from vsr.prefetch import Changes
 
-_GLANCE_S = 0.1  # after which the clock is looked at again, whatever it is
+_GLANCE_S = 0.1  # after which the clock is looked at again, whatever it is: the sound's device may have set it
 
 Loop = tuple[Fraction, Fraction]
 
@@ -116,7 +116,7 @@ class Course:
         """There are no more frames, and it is time for the next."""
         with self.changes.telling():
             if self.order is order:
-                self.ended, self.playing = self.playing, False
+                self.ended, self.playing = True, False
                 self.run()
 
     def hurry(self, order: Order, turn: Fraction) -> Fraction | None:
@@ -140,5 +140,5 @@ class Course:
                     return True
                 if unless():
                     break
-                self.changes.wait(min(left, _GLANCE_S))
+                self.changes.wait(min(left / self.speed, _GLANCE_S))
         return False

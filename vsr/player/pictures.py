@@ -86,6 +86,7 @@ class Pictures:
         self._enlarger = Enlarger(reel.info, reel.layout, engines, course.changes, messages)
         self._costs: deque[float] = deque(maxlen=_COSTS)  # seconds on the clock, for both sides
         self._scored_at = -math.inf
+        self._told = ""  # what was said of the reference last
 
     def __iter__(self) -> Generator[Shown]:
         course, clock, enlarger = self._course, self._course.clock, self._enlarger
@@ -220,19 +221,26 @@ class Pictures:
             box = box.within(Box(0, 0, source.width, source.height)).centre(_SCORED_SIDE, _SCORED_SIDE)
         try:
             truth = self._truth.at(item.time) if self._truth else item.frame
+            n = sides.scale
+            if self._truth and (truth.width // n, truth.height // n) != (source.width, source.height):
+                raise InputError(f"a reference of {truth.width}x{truth.height} is not {n} times as large as the video")
             scores = sides.scores(source, truth, box)
         except EngineError as error:
             self._enlarger.without_model(error)
             return None
         except InputError as error:
-            self._messages.append(("reference", str(error)))
+            if self._told != str(error):
+                self._told = str(error)
+                self._messages.append(("reference", self._told))
             return None
         self._scored_at = clock.now()
         return scores
 
     def _save(self, sides: Sides, item: Decoded, target: Path) -> None:
         assert item.frame is not None
-        name = target / f"{self._path.stem}-{float(item.time):.3f}s" if target.is_dir() else target.with_suffix("")
+        name = target.with_suffix("") if target.suffix.lower() == ".png" else target
+        if target.is_dir():
+            name = target / f"{self._path.stem}-{float(item.time):.3f}s"
         source = self._source(sides, item.frame, self.restore)
         chroma, seen = self._reel.layout.chroma, self._reel.orientation
         try:
