@@ -33,7 +33,7 @@ from vsr.bench import (
 from vsr.doctor import cpu, examine
 from vsr.engines import ENGINES
 from vsr.errors import VsrError
-from vsr.models.catalogue import FsrcnnWeights, catalogue, load, random_weights
+from vsr.models.catalogue import Weights, catalogue, load, random_weights
 from vsr.quality.evaluate import evaluate, model_upscale
 
 SIZE = 960, 540
@@ -87,7 +87,7 @@ class Aim:
 
 def apart(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What ``function`` returns or raises in a new process."""
-    print(function.__name__, *(arg.name if isinstance(arg, FsrcnnWeights) else arg for arg in args), kwargs,
+    print(function.__name__, *(arg.name if isinstance(arg, Weights) else arg for arg in args), kwargs,
           file=sys.stderr)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()

@@ -25,7 +25,7 @@ from vsr.engines import open_engine
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, Weights, load, load_file, random_weights
 from vsr.models.convert import LARGEST, Graph, convert, deconvolution, for_luma
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.fsrcnn import Net
 
 BORDER = 8  # input pixels: at most half the receptive field of FSRCNN, within which zeros and replicas differ
 LAYERS = ("feature", "shrink", "mapping.0", "expand")
@@ -204,8 +204,8 @@ def test_the_range_is_folded_into_the_weights(luma: str) -> None:
     gain, offset = (219 / 255, 16 / 255) if luma == "full" else (255 / 219, -16 / 219)
     picture = torch.rand(1, 1, 12, 10, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        made = FSRCNN.from_weights(for_luma(weights, luma))(picture)
-        wanted = (FSRCNN.from_weights(weights)(picture * gain + offset) - offset) / gain
+        made = Net.from_weights(for_luma(weights, luma))(picture)
+        wanted = (Net.from_weights(weights)(picture * gain + offset) - offset) / gain
     assert (made - wanted).abs().max() < 2e-5
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from vsr.engines import Engine, engine_choice, open_engine
 from vsr.engines.bicubic import Bicubic
 from vsr.errors import EngineError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, Quantization, random_weights
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.catalogue import Quantization, Weights, random_weights
+from vsr.models.fsrcnn import Net
 
 try:
     import halide
@@ -70,7 +70,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(ma
 
 
 @functools.cache
-def weights_of(model: str, scale: int, precision: str = "fp32") -> FsrcnnWeights:
+def weights_of(model: str, scale: int, precision: str = "fp32") -> Weights:
     return random_weights(*SHAPES[model], scale, seed=1, quantized=precision == "int8")
 
 
@@ -106,12 +106,12 @@ def difference(a: np.ndarray, b: np.ndarray) -> int:
     return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
-def defined(weights: FsrcnnWeights, luma: np.ndarray, bits: int = 8, full_range: bool = False) -> np.ndarray:
+def defined(weights: Weights, luma: np.ndarray, bits: int = 8, full_range: bool = False) -> np.ndarray:
     """The network in float64, with its deconvolution as it is trained, on the whole plane."""
     peak = 2**bits - 1
     x = (16 + 219 * (luma / peak)) / 255 if full_range else luma / (255 * 2 ** (bits - 8))
     with torch.inference_mode():
-        net = FSRCNN.from_weights(weights).double()
+        net = Net.from_weights(weights).double()
         y = net(torch.from_numpy(x)[None, None], pixel_shuffle=False)[0, 0].numpy()
     codes = (255 * y - 16) / 219 * peak if full_range else y * 255 * 2 ** (bits - 8)
     return np.clip(np.round(codes), 0, peak).astype(luma.dtype)

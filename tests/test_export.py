@@ -21,7 +21,7 @@ from vsr.errors import EngineError, UsageError
 from vsr.export import mpv_shader, onnx_model
 from vsr.models.catalogue import SCALES, Weights, load, random_weights
 from vsr.models.convert import for_luma
-from vsr.models.fsrcnn import FSRCNN, Net
+from vsr.models.fsrcnn import Net
 from vsr.models.networks import NETWORKS
 
 SHIPPED = [load("fsrcnn-s", scale) for scale in SCALES]
@@ -36,7 +36,7 @@ def said(weights: Weights) -> str:
 def reference(weights: Weights, luma: np.ndarray) -> np.ndarray:
     """(N, 1, H, W) to (N, 1, n·H, n·W), float32."""
     with torch.inference_mode():
-        return FSRCNN.from_weights(weights)(torch.from_numpy(luma)).numpy()
+        return Net.from_weights(weights)(torch.from_numpy(luma)).numpy()
 
 
 def noise(*shape: int) -> np.ndarray:

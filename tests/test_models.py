@@ -15,8 +15,8 @@ from test_networks import random_net
 from vsr.engines import has_int8, open_engine
 from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES, assets_dir, catalogue, load, load_file, random_weights, save_file
-from vsr.models.fsrcnn import FSRCNN, Net
-from vsr.models.networks import NETWORKS, Network
+from vsr.models.fsrcnn import Net
+from vsr.models.networks import NETWORKS, Network, fsrcnn
 from vsr.papers.published import BEST
 from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
@@ -29,14 +29,14 @@ PUBLISHED = {row: found.psnr for row, found in BEST["FSRCNN-s"].items() if row[0
                                                    (56, 16, 4, 16944)])
 def test_parameters_are_counted_as_in_the_paper(d: int, s: int, m: int, count: int) -> None:
     assert random_weights(d, s, m, 3).parameters == count
-    net = FSRCNN(d, s, m, 3)
+    net = Net(fsrcnn(d, s, m), 3)
     assert sum(p.numel() for name, p in net.named_parameters() if name.endswith("weight") and p.ndim == 4) == count
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (13, 7)])
 def test_pixel_shuffle_equals_the_deconvolution(scale: int, shape: tuple[int, int]) -> None:
-    net = FSRCNN.from_weights(random_weights(8, 4, 2, scale))
+    net = Net.from_weights(random_weights(8, 4, 2, scale))
     luma = torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         shuffled, deconvolved = net(luma), net(luma, pixel_shuffle=False)
@@ -49,7 +49,7 @@ def test_pixel_shuffle_equals_the_deconvolution(scale: int, shape: tuple[int, in
 def test_shuffle_taps_come_from_the_geometry(scale: int) -> None:
     weights = random_weights(4, 3, 1, scale)
     taps, first = weights.pixel_shuffle()
-    net = FSRCNN.from_weights(weights)
+    net = Net.from_weights(weights)
     assert first == -net.reach
     assert np.array_equal(taps, net.shuffle_weight().detach().numpy())
     assert np.count_nonzero(taps) == weights.deconvolution.size
@@ -68,14 +68,14 @@ def test_the_kernel_is_centred_on_the_pixel_that_it_makes() -> None:
         weights.deconvolution[:] = kernel
         luma = torch.zeros(1, 1, 5, 5)
         luma[0, 0, 2, 2] = 1
-        made = FSRCNN.from_weights(weights)(luma)[0, 0].detach().numpy() - weights.bias
+        made = Net.from_weights(weights)(luma)[0, 0].detach().numpy() - weights.bias
         (row,), (column,) = np.nonzero(np.abs(made) > 0.5)
         assert row == column == 2 * scale + 4 - weights.padding
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_pieces_with_context_give_the_pixels_of_the_whole(scale: int) -> None:
-    net = FSRCNN.from_weights(random_weights(8, 4, 1, scale))
+    net = Net.from_weights(random_weights(8, 4, 1, scale))
     luma = torch.rand(1, 1, 40, 30)
     with torch.inference_mode():
         whole = net(luma)
@@ -87,7 +87,7 @@ def test_pieces_with_context_give_the_pixels_of_the_whole(scale: int) -> None:
 def test_weight_files_round_trip(tmp_path: Path) -> None:
     weights = random_weights(8, 4, 2, 3)
     save_file(tmp_path / "w.safetensors", weights)
-    for read in (load_file(tmp_path / "w.safetensors"), FSRCNN.from_weights(weights).to_weights(weights.name)):
+    for read in (load_file(tmp_path / "w.safetensors"), Net.from_weights(weights).to_weights(weights.name)):
         assert (read.name, read.scale, read.padding, read.m) == (weights.name, 3, 3, 2)
         assert read.bias == pytest.approx(weights.bias)
         assert np.array_equal(read.deconvolution, weights.deconvolution)
@@ -180,7 +180,7 @@ def test_quantized_weights_round_trip_to_the_same_integers(scale: int, tmp_path:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_quantized_network_is_the_sum_of_integers(scale: int, training: bool) -> None:
     weights = random_weights(32, 5, 1, scale, quantized=True)
-    net = FSRCNN.from_weights(weights).train(training)
+    net = Net.from_weights(weights).train(training)
     luma = 1.2 * torch.rand(1, 1, 30, 20, generator=torch.Generator().manual_seed(0))  # some maps leave their range
     with torch.inference_mode():
         made = net.valid(luma)[0, 0].double().numpy()
@@ -200,7 +200,7 @@ def test_the_quantized_network_is_the_sum_of_integers(scale: int, training: bool
 
 
 def test_gradients_flow_through_the_integers() -> None:
-    net = FSRCNN.from_weights(random_weights(8, 4, 1, 2, quantized=True))
+    net = Net.from_weights(random_weights(8, 4, 1, 2, quantized=True))
     net.valid(torch.rand(1, 1, 20, 20)).square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in net.parameters())
 

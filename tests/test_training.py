@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from vsr.errors import InputError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, load_file, random_weights
-from vsr.models.fsrcnn import FSRCNN, Net
+from vsr.models.catalogue import Weights, load_file, random_weights
+from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network, fsrcnn, srcnn
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
@@ -121,7 +121,7 @@ def test_the_gradients_of_many_patches_are_those_of_each_sixteen(quantized: bool
     from vsr.training.fused import FusedGradients
 
     rng = np.random.default_rng(0)
-    net = FSRCNN.from_weights(random_weights(8, 4, 1, 2)).train()
+    net = Net.from_weights(random_weights(8, 4, 1, 2)).train()
     side = 6 + 2 * net.margin
     low, high = rng.random((48, side, side), np.float32), rng.random((48, 12, 12), np.float32)
     if quantized:
@@ -153,7 +153,7 @@ def test_training_learns_and_says_so_in_its_card(pictures: Path, tmp_path: Path)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_no_other_deconvolution_fits_a_trunk_better(scale: int) -> None:
     rng = np.random.default_rng(scale)
-    net = FSRCNN.from_weights(random_weights(8, 4, 1, scale, seed=1)).double()
+    net = Net.from_weights(random_weights(8, 4, 1, scale, seed=1)).double()
     low = torch.from_numpy(rng.random((20, 1, 12 + 2 * net.margin, 12 + 2 * net.margin)))
     high = torch.from_numpy(rng.random((20, 1, 12 * scale, 12 * scale)))
     before = F.mse_loss(net.valid(low), high).item()
@@ -272,7 +272,7 @@ def test_rounding_makes_good_what_it_does_wrong() -> None:
 def test_quantized_weights_make_the_pictures_of_the_network_they_come_from(pictures: Path, tmp_path: Path) -> None:
     path = train(replace(RECIPE, iterations=100), pictures, tmp_path, "cpu", say=lambda line: None)
     weights = load_file(path)
-    net = FSRCNN.from_weights(weights)
+    net = Net.from_weights(weights)
     patches = Patches(list(twins(split(pictures, ("t91",))[0], 2, (1.0,))), 2, 8, net.margin)
     luma, other = (torch.from_numpy(patches.draw(256, np.random.default_rng(seed))[0])[:, None] for seed in (0, 1))
     calibrate(net, luma)
@@ -281,15 +281,15 @@ def test_quantized_weights_make_the_pictures_of_the_network_they_come_from(pictu
     nearest = weights.quantized(made.quantization)
     assert not np.array_equal(nearest.deconvolution, made.deconvolution)
 
-    def error(weights_: FsrcnnWeights) -> float:
+    def error(weights_: Weights) -> float:
         with torch.inference_mode():
-            return float((FSRCNN.from_weights(weights_).eval().valid(other) - wanted).square().mean().sqrt())
+            return float((Net.from_weights(weights_).eval().valid(other) - wanted).square().mean().sqrt())
 
     with torch.inference_mode():
-        wanted = FSRCNN.from_weights(weights).valid(other)
+        wanted = Net.from_weights(weights).valid(other)
     assert error(made) < min(0.7 / 255, 0.9 * error(nearest))
 
 
 def test_training_form_has_no_border(pictures: Path) -> None:
-    net = FSRCNN(8, 4, 1, 2)
+    net = Net(fsrcnn(8, 4, 1), 2)
     assert net.valid(torch.zeros(1, 1, 20, 30)).shape == (1, 1, 2 * (20 - 2 * net.margin), 2 * (30 - 2 * net.margin))

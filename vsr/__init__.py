@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vsr.media.picture import still_format
     from vsr.media.probe import MediaInfo, probe
     from vsr.media.verify import Check
-    from vsr.models.catalogue import FsrcnnWeights, assets_dir, catalogue
+    from vsr.models.catalogue import Weights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
     from vsr.player import Meter, Player, Playing, Shown, measure_playing
     from vsr.sides import Box, Choice, Scores, Side, View
@@ -33,9 +33,9 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_CRF", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Box", "Cancelled", "Check", "CheckError",
     "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
-    "FsrcnnWeights", "InputError", "Job", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
+    "InputError", "Job", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
     "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo",
-    "View", "VsrError", "Warned", "assets_dir", "catalogue", "check_job", "difference", "leftovers", "look",
+    "View", "VsrError", "Warned", "Weights", "assets_dir", "catalogue", "check_job", "difference", "leftovers", "look",
     "made_folder", "measure_playing", "media_in", "on_screen", "open_engine", "picture_of", "probe", "resolve",
     "run", "run_together", "save_picture", "still_format",
 ]
@@ -47,7 +47,7 @@ _HOMES = {
     "vsr.media.folder": ("SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
     "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
-    "vsr.models.catalogue": ("FsrcnnWeights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
+    "vsr.models.catalogue": ("Weights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
     "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),
     "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"), "vsr.size": ("Resolution", "Shape", "Size", "resolve"),
     "vsr.still": ("Look", "difference", "look", "on_screen", "picture_of", "save_picture"),

@@ -22,7 +22,7 @@ import numpy as np
 
 from vsr.engines import Engine, open_engine
 from vsr.errors import EngineError, UsageError
-from vsr.models.catalogue import FsrcnnWeights, find, load, save_file
+from vsr.models.catalogue import Weights, find, load, save_file
 
 if TYPE_CHECKING:
     from vsr.events import Event
@@ -110,7 +110,7 @@ class EngineSpeed:
         return asdict(self) | {"fps": self.fps, "peak_share": self.peak_share}
 
 
-def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
+def measure_engine(model: str | Weights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
                    engine: str = "auto", precision: str = "auto", threads: int | None = None,
                    seconds: float = SECONDS, warn: Warn | None = None) -> EngineSpeed:
     """Time an engine on frames of ``size`` (width, height) for about so many ``seconds``, and half of it for the still
@@ -148,9 +148,9 @@ def measure_engine(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size
         )
 
 
-def weights_of(model: str | FsrcnnWeights, scale: int) -> FsrcnnWeights | None:
+def weights_of(model: str | Weights, scale: int) -> Weights | None:
     """The weights of a model, None for 'bicubic'. Raises UsageError for a name or scale that there is not."""
-    if isinstance(model, FsrcnnWeights):
+    if isinstance(model, Weights):
         return model
     return load(model, scale) if find(model, scale).files else None
 
@@ -367,7 +367,7 @@ class PeerSpeed:
     why: str | None = None
 
 
-def measure_peers(model: str | FsrcnnWeights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
+def measure_peers(model: str | Weights = "fsrcnn-s", scale: int = 2, size: tuple[int, int] = (960, 540),
                   threads: int | None = None, seconds: float = SECONDS) -> list[PeerSpeed]:
     """Time the other engines that are installed here, from float luma in memory to float luma in memory, which spares
     them what ours does with bytes. Each is in a process of its own: its memory and its crashes are its own."""

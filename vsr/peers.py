@@ -17,7 +17,7 @@ import torch
 
 from vsr.bench import frames, timed
 from vsr.models.catalogue import load_file
-from vsr.models.fsrcnn import FSRCNN
+from vsr.models.fsrcnn import Net
 
 Run = Callable[[np.ndarray], object]  # (1, 1, H, W) float32 luma
 Offer = tuple[str, Run | str]  # its name, and what runs it or why it is not run
@@ -27,7 +27,7 @@ def main() -> None:
     """Measure what MODULE offers, and print it."""
     module, file, width, height, threads, seconds = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    net = FSRCNN.from_weights(load_file(file)).eval()
+    net = Net.from_weights(load_file(file)).eval()
     inputs = [frame[None, None].astype(np.float32) / np.float32(255) for frame in frames(int(width), int(height))]
     version = importlib.import_module(module).__version__.partition("-")[0]
     found = []
@@ -42,12 +42,12 @@ def median_ms(run: Run, inputs: list[np.ndarray], seconds: float) -> float:
     return float(np.median(timed(lambda number: run(inputs[number % 2]), seconds)))
 
 
-def eager(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]:
+def eager(net: Net, luma: np.ndarray, threads: int) -> Iterator[Offer]:
     """PyTorch as the paper has it: layer by layer, with the deconvolution."""
     yield "PyTorch eager fp32", lambda luma: net(torch.from_numpy(luma), pixel_shuffle=False)
 
 
-def superres(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]:
+def superres(net: Net, luma: np.ndarray, threads: int) -> Iterator[Offer]:
     """OpenCV's module, which its contrib packages have."""
     import cv2
 
@@ -55,7 +55,7 @@ def superres(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]:
         yield "OpenCV dnn_superres", "installed, not run: it reads TensorFlow's frozen graphs, which VSR does not write"
 
 
-def onnx_runtime(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]:
+def onnx_runtime(net: Net, luma: np.ndarray, threads: int) -> Iterator[Offer]:
     """ONNX Runtime on what `vsr export` writes."""
     import onnxruntime
 
@@ -72,7 +72,7 @@ def onnx_runtime(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]
     yield name, lambda luma: session.run(None, {"luma": luma})
 
 
-def open_vino(net: FSRCNN, luma: np.ndarray, threads: int) -> Iterator[Offer]:
+def open_vino(net: Net, luma: np.ndarray, threads: int) -> Iterator[Offer]:
     """OpenVINO, in fp32 and in what it takes by itself."""
     import openvino
 

@@ -20,7 +20,7 @@ import numpy as np
 from vsr.engines.contract import Engine, code_range, plane_dtype
 from vsr.engines.halide_plane import Host, PlanePipeline, input_array, to_code
 from vsr.engines.reuse import Reuse
-from vsr.models.catalogue import DECONVOLUTION, FsrcnnWeights
+from vsr.models.catalogue import DECONVOLUTION, Weights
 
 TILE = 320, 54  # input pixels: the rows in work fit the second-level cache, and little is computed twice at the seams
 FEATURES = 4  # features (and expanded maps) computed at a time
@@ -68,7 +68,7 @@ class CpuEngine(Engine):
     are not computed again; no byte differs by that.
     """
 
-    def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, precision: str,
+    def __init__(self, weights: Weights, bits: int, full_range: bool, precision: str,
                  threads: int | None) -> None:
         super().__init__("cpu", weights.name, weights.scale, bits, precision, threads)
         host = Host.current()
@@ -78,7 +78,7 @@ class CpuEngine(Engine):
         self.use(weights)
         self.upscale(np.zeros((1, 1), plane_dtype(bits)))  # compiles, unless it is compiled
 
-    def use(self, weights: FsrcnnWeights) -> None:
+    def use(self, weights: Weights) -> None:
         shape = Shape.of(weights, self.bits, self.precision, Host.current())
         if shape != self._shape:
             raise ValueError(f"weights of {shape} cannot take the place of those of {self._shape}")
@@ -110,7 +110,7 @@ class Shape:
     output: Numbers
 
     @classmethod
-    def of(cls, weights: FsrcnnWeights, bits: int, precision: str, host: Host) -> Shape:
+    def of(cls, weights: Weights, bits: int, precision: str, host: Host) -> Shape:
         shuffle, first = weights.pixel_shuffle()
         fast = precision != "fp32" and "bf16" in precisions(host) and bits == 8  # larger codes are none of bfloat16's
         return cls(round_up(weights.d, FEATURES), round_up(weights.s, channel_block(weights.s)), weights.m,
@@ -152,7 +152,7 @@ class Shape:
 PARTS = {"expand": ("bias", "slope", "zero"), "output": ("bias", "step")}
 
 
-def weight_arrays(shape: Shape, weights: FsrcnnWeights, bits: int, full_range: bool) -> dict[str, np.ndarray]:
+def weight_arrays(shape: Shape, weights: Weights, bits: int, full_range: bool) -> dict[str, np.ndarray]:
     """The arrays of `Shape.sizes`: the range of the codes folded into the first and last layer, the steps of int8 into
     the last two, zeros in channels that only fill up a block."""
     gain, offset = code_range(bits, full_range)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from vsr.engines.contract import Engine, check_plane, code_range, plane_dtype
 from vsr.engines.resample import Grid, Resize, Taps
 from vsr.errors import EngineError
-from vsr.models.catalogue import FsrcnnWeights
+from vsr.models.catalogue import Weights
 
 DEVICE = torch.device("cuda")
 PRECISIONS = {"fp16": torch.float16, "fp32": torch.float32}
@@ -48,7 +48,7 @@ class CudaEngine(Engine):
 
     ahead = SLOTS - 1
 
-    def __init__(self, weights: FsrcnnWeights | None, scale: int, bits: int, full_range: bool, precision: str,
+    def __init__(self, weights: Weights | None, scale: int, bits: int, full_range: bool, precision: str,
                  threads: int | None) -> None:
         if weights is None:
             precision = "fp32"  # which bicubic interpolation computes in
@@ -56,7 +56,7 @@ class CudaEngine(Engine):
         self._graph = functools.lru_cache(GRAPHS)(self._captured)
         self._full_range = full_range
         self._network: Network | None = None
-        self._networks: dict[int, tuple[FsrcnnWeights, Network]] = {}  # by the weights' id
+        self._networks: dict[int, tuple[Weights, Network]] = {}  # by the weights' id
         with engine_errors():
             if weights:
                 self._network = self._network_of(weights)
@@ -72,7 +72,7 @@ class CudaEngine(Engine):
                 self.warnings.append(("kernels", f"the cuda engine takes PyTorch's kernels, which are slower: {said}"))
                 self._try(weights, full_range)
 
-    def _try(self, weights: FsrcnnWeights | None, full_range: bool) -> None:
+    def _try(self, weights: Weights | None, full_range: bool) -> None:
         """Load libraries, compile, and raise EngineError where a small picture does not become what it should."""
         plane = trial_plane(self.bits)
         made = self.upscale(plane).astype(int)
@@ -82,7 +82,7 @@ class CudaEngine(Engine):
                 raise EngineError("the cuda engine computes other pixels on this GPU than on the processor; use the "
                                   "cpu engine")
 
-    def use(self, weights: FsrcnnWeights) -> None:
+    def use(self, weights: Weights) -> None:
         used = self._network
         if used is None or (weights.network, weights.scale, weights.padding) != used.kind:
             raise ValueError(f"weights of {weights.network} x{weights.scale} are none of the cuda engine's network")
@@ -90,7 +90,7 @@ class CudaEngine(Engine):
             self._network = self._network_of(weights)
         self._network.kernels = used.kernels
 
-    def _network_of(self, weights: FsrcnnWeights) -> Network:
+    def _network_of(self, weights: Weights) -> Network:
         """The network with these weights on the GPU, where it stays, as do the graphs that know it."""
         if id(weights) not in self._networks:
             made = Network(weights, self.bits, self._full_range, PRECISIONS[self.precision], DEVICE)
@@ -172,7 +172,7 @@ class Network:
 
     kernels: ModuleType | None = None
 
-    def __init__(self, weights: FsrcnnWeights, bits: int, full_range: bool, dtype: torch.dtype,
+    def __init__(self, weights: Weights, bits: int, full_range: bool, dtype: torch.dtype,
                  device: torch.device) -> None:
         self.scale, self.bits = weights.scale, bits
         self.kind = weights.network, weights.scale, weights.padding

@@ -201,9 +201,6 @@ class Weights:
         return steps / quantization.step[:, None, None].astype(np.float64)
 
 
-FsrcnnWeights = Weights  # what the engines call them
-
-
 @dataclass(frozen=True)
 class Entry:
     """One model of the catalogue: its weight files by scale, and those for precision int8. ``bicubic`` has none, and no

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vsr.models.catalogue import Layer, Quantization, Weights
-from vsr.models.networks import BICUBIC_REACH, DECONVOLUTION, PADDING, Network, bicubic_shuffle, fsrcnn, reach
+from vsr.models.networks import BICUBIC_REACH, DECONVOLUTION, PADDING, Network, bicubic_shuffle, reach
 
 
 def bias_of(layer: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
@@ -182,8 +182,7 @@ class Net(nn.Module):
     @classmethod
     def from_weights(cls, weights: Weights) -> Self:
         """The network that plain arrays describe."""
-        net = cls.__new__(cls)
-        Net.__init__(net, weights.network, weights.scale, weights.padding)
+        net = cls(weights.network, weights.scale, weights.padding)
         with torch.no_grad():
             for (convolution, activation), layer in zip(net.layers(), weights.layers, strict=True):
                 convolution.weight.copy_(torch.from_numpy(layer.weight))
@@ -196,15 +195,3 @@ class Net(nn.Module):
         if weights.quantization:
             net.quantizer = Quantizer(weights.quantization)
         return net
-
-
-class FSRCNN(Net):
-    """FSRCNN(d, s, m) [F16, section 3.1]."""
-
-    deconvolution: nn.ConvTranspose2d
-
-    def __init__(self, d: int, s: int, m: int, scale: int, padding: int | None = None) -> None:
-        super().__init__(fsrcnn(d, s, m), scale, padding)
-
-    def layers(self) -> list[tuple[nn.Conv2d, nn.PReLU]]:
-        return cast(list[tuple[nn.Conv2d, nn.PReLU]], super().layers())

@@ -17,7 +17,7 @@ import numpy as np
 from vsr.errors import InputError
 from vsr.frame import Frame
 from vsr.media.picture import still_format
-from vsr.models.catalogue import FsrcnnWeights, find, load, load_file
+from vsr.models.catalogue import Weights, find, load, load_file
 from vsr.quality.metrics import WINDOW, Metrics, average, score, to_bytes
 from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma
 from vsr.quality.vmaf import Vmaf
@@ -162,7 +162,7 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
     ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
     goes to ``warn``. Raises UsageError for an unknown model, scale or engine.
     """
-    source: str | FsrcnnWeights = load_file(model, scale) if isinstance(model, Path) else model
+    source: str | Weights = load_file(model, scale) if isinstance(model, Path) else model
     name = str(model)
     if engine:
         from vsr.engines import open_engine
@@ -175,7 +175,7 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
     return name, network(source)
 
 
-def network(weights: FsrcnnWeights) -> Upscale:
+def network(weights: Weights) -> Upscale:
     """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them."""
     import torch
 
