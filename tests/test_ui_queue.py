@@ -19,9 +19,18 @@ from conftest import Clip
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 
-from PySide6.QtCore import QMimeData, QModelIndex, QPointF, QSettings, Qt, QThread, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPointF, QSettings, Qt, QThread, QTimer, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QAbstractButton, QAbstractItemView, QComboBox, QLineEdit, QSlider, QTabBar, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QComboBox,
+    QLineEdit,
+    QSlider,
+    QSystemTrayIcon,
+    QTabBar,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 import vsr
@@ -277,8 +286,12 @@ def test_folders_and_files_are_dropped(clip: Clip, tmp_path: Path, page: QueuePa
     assert event.dropAction() == Qt.DropAction.CopyAction  # moved files would be deleted where they came from
     until(qtbot, lambda: len(queue.items) == 3)
     assert sorted(item.name for item in queue.items) == ["a.mp4", "b.mp4", "c.mp4"]
-    page.queue.dropMimeData(drop(tmp_path / "first.mp4"), Qt.DropAction.CopyAction, 0, 0, QModelIndex())
-    assert queue.items[0].name == "first.mp4"
+    data = drop(tmp_path / "first.mp4", tmp_path / "second.mp4")
+    event = QDropEvent(QPointF(page.list.visualRect(queue.index(0)).center()), both, data, Qt.MouseButton.LeftButton,
+                       modifiers)
+    page.list.dropEvent(event)
+    assert event.dropAction() == Qt.DropAction.CopyAction
+    assert [item.name for item in queue.items[:2]] == ["first.mp4", "second.mp4"]
     page.open([folder / "empty", folder / "none"])
     until(qtbot, lambda: any("no video or picture in the folder empty" in said[0] for said in told(queue)))
     assert queue.items[-1].name == "none"
@@ -406,20 +419,22 @@ def test_closing_during_work_leaves_nothing(clip: Clip, tmp_path: Path, page: Qu
 
 
 def test_the_loop_goes_round_while_files_are_made(clip: Clip, page: QueuePage, qtbot: QtBot) -> None:
-    """Work in the GUI's own thread would stand still for many of the loop's usual rounds: a whole job, or a frame."""
+    """No stall is out of proportion to the loop's usual round, and hardly any of the work is the GUI's thread's."""
     page.open([clip("a.mp4", pts=LONG, size=(320, 240))])
+    until(qtbot, lambda: page.queue.items[0].before is not None)
+    page.list.setCurrentIndex(page.queue.index(0))
     rounds: list[float] = []
     timer = QTimer(interval=10)
     timer.timeout.connect(lambda: rounds.append(time.perf_counter()))
     timer.start()
-    began = time.perf_counter()
-    finish(qtbot, page.queue)
-    whole = time.perf_counter() - began
+    page.queue.start()
+    began = time.thread_time(), time.process_time()
+    until(qtbot, lambda: page.queue.running is None)
+    own, whole = time.thread_time() - began[0], time.process_time() - began[1]
     timer.stop()
     gaps = [later - earlier for earlier, later in itertools.pairwise(rounds)]
-    print("whole", whole, "max", max(gaps), "median", statistics.median(gaps))
     assert states(page.queue) == ["done"] and len(gaps) > 20
-    assert max(gaps) < whole / 2 and statistics.median(gaps) < whole / 20
+    assert max(gaps) < 100 * statistics.median(gaps) and own < whole / 2
 
 
 def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, qtbot: QtBot) -> None:
@@ -457,6 +472,30 @@ def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, 
     assert page.queue.started
     until(qtbot, lambda: page.queue.running is None and not page.queue.started)
     assert states(page.queue) == ["done", "failed"]
+
+
+def test_the_end_is_told_where_nobody_looks(page: QueuePage, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Tray(QObject):
+        def __init__(self, icon: object, parent: QObject) -> None:
+            super().__init__(parent)
+
+        isSystemTrayAvailable = supportsMessages = staticmethod(lambda: True)
+        MessageIcon = QSystemTrayIcon.MessageIcon
+        show = hide = lambda self: None
+
+        def showMessage(self, title: str, text: str, icon: object, ms: int) -> None:
+            shown.append(text)
+
+    monkeypatch.setattr("ui.queue.QSystemTrayIcon", Tray)
+    told: list[str] = []
+    page.message.connect(lambda text, label, action: told.append(text))
+    for looking, wanted in ((True, True), (False, False), (False, True)):
+        monkeypatch.setattr(page, "isActiveWindow", lambda looking=looking: looking)
+        page.notify.setChecked(wanted)
+        page.queue.ran_out.emit(2, 1)
+    assert told == 3 * ["The queue is through: 2 made, 1 failed."] and shown == told[:1]
 
 
 def test_what_was_chosen_comes_back(tmp_path: Path, page: QueuePage, queues: Callable[[], Queue], qtbot: QtBot) -> None:

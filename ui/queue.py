@@ -220,6 +220,21 @@ class _List(QListView):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         theme.name(self, self.tr("Queue"), self.tr("What is made, in this order; drag rows to change it"))
 
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Rows move; files of others are copied, or they would be deleted where they came from."""
+        if event.source() is self:
+            super().dropEvent(event)
+            return
+        place = event.position().toPoint()
+        index, queue = self.indexAt(place), self.model()
+        assert isinstance(queue, Queue)
+        row = index.row() + (place.y() > self.visualRect(index).center().y()) if index.isValid() else None
+        queue.add(local_paths(event.mimeData()), row)
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+        self.setState(QAbstractItemView.State.NoState)
+        self.viewport().update()
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Letters and digits are the window's keys."""
         if event.text().strip() and not event.modifiers() & _COMMANDS:
@@ -292,6 +307,7 @@ class _Form(QWidget):
         self.choose = QToolButton()
         theme.set_icon(self.choose, "open")
         self.choose.setIconSize(QSize(2 * _U, 2 * _U))
+        self.choose.setFixedHeight(3 * _U + 2)
         self.name = QLineEdit()
         self.existing = QComboBox()
         self.existing.addItem(self.tr("Keep both"), "number")
@@ -355,8 +371,8 @@ class _Form(QWidget):
         assert edit is not None
         return edit
 
-    def show_settings(self, settings: Settings) -> None:
-        """Without a word of ``changed``."""
+    def show_settings(self, settings: Settings, wrong: str) -> None:
+        """Without a word of ``changed``; ``wrong`` is what is wrong with them."""
         blockers = [QSignalBlocker(each) for each in (self.crf, self.folder, self.name)]
         place = self.scale.findData(settings.size)
         self.scale.setCurrentIndex(place)
@@ -373,7 +389,6 @@ class _Form(QWidget):
         rated = settings.codec not in UNRATED
         self.crf.setEnabled(rated)
         self.preset.setEnabled(rated)
-        wrong = settings.wrong()
         self.wrong.setText(wrong)
         self.wrong.setVisible(bool(wrong))
         del blockers
@@ -569,7 +584,7 @@ class QueuePage(QWidget):
         row.addWidget(self.start_button)
         row.addWidget(self._button(self.cancel_all, True))
         row.addStretch(1)
-        for action in (self.up, self.down, self.cancel, self.again, self.duplicate, self.remove):
+        for action in (self.up, self.down, self.hold, self.cancel, self.again, self.duplicate, self.remove):
             row.addWidget(self._button(action))
         row.addSpacing(_U)
         row.addWidget(self._button(self.panel))
@@ -709,7 +724,11 @@ class QueuePage(QWidget):
         self.cancel_all.setEnabled(waiting or running is not None)
         held = [item for item in chosen if item.state is State.PAUSED]
         going = [item for item in chosen if item.state in (*TO_DO, State.RUNNING) and not item.stopping]
-        self.hold.setText(self.tr("Go on") if held and not going else self.tr("Pause"))
+        releases = bool(held) and not going
+        self.hold.setText(self.tr("Go on") if releases else self.tr("Pause"))
+        if self.hold.objectName() != (icon := "play" if releases else "pause"):
+            self.hold.setObjectName(icon)
+            self.hold.setIcon(theme.icon(icon))
         self.hold.setEnabled(bool(held or going))
         self.cancel.setEnabled(bool(held or going))
         self.again.setEnabled(any(item.state in ENDED for item in chosen))
@@ -731,7 +750,7 @@ class QueuePage(QWidget):
             elif not chosen:
                 self.tabs.setCurrentIndex(_NEW_FILES)
         heading = item.name if item else (
-            self.tr("{} files").format(len(chosen)) if chosen else self.tr("No file is chosen"))
+            self.tr("{} files").format(len(chosen)) if chosen else self.tr("How new files are made"))
         width = max(self.heading.width(), 30 * _U)
         self.heading.setText(self.heading.fontMetrics().elidedText(heading, Qt.TextElideMode.ElideMiddle, width))
         self.heading.setToolTip(shown(str(item.path)) if item else "")
@@ -746,12 +765,14 @@ class QueuePage(QWidget):
         self.adopt.setVisible(item is not None)
         self.form.setEnabled(bool(free))
         self.fixed.setText(
-            self.tr("Choose a file in the list to see and change how it is made.") if not chosen else
-            self.tr("It is made with these. To make it otherwise, duplicate it.") if not free else "")
+            self.tr("It is made with these. To make it otherwise, duplicate it.") if chosen and not free else "")
         self.fixed.setVisible(bool(self.fixed.text()))
         if chosen:
-            self.form.show_settings((free or chosen)[0].settings)
-        self.default_form.show_settings(self.queue.defaults)
+            settings = (free or chosen)[0].settings
+            self.form.show_settings(settings, self.queue.wrong(settings) if free else "")
+        for tab in (_SETTINGS, _REPORT):
+            self.tabs.setTabEnabled(tab, bool(chosen))
+        self.default_form.show_settings(self.queue.defaults, self.queue.wrong(self.queue.defaults))
         report = self._report(item) if item else ""
         if report != self.report.toPlainText():
             self.report.setPlainText(report)
@@ -793,7 +814,7 @@ class QueuePage(QWidget):
         active = queue.running is not None
         self.setWindowTitle(f"{share:.0%}" if active and share is not None else "")
         app = QGuiApplication.instance()
-        if isinstance(app, QGuiApplication) and hasattr(app, "setBadgeNumber"):
+        if isinstance(app, QGuiApplication):
             app.setBadgeNumber(left if active else 0)
 
     # -- what is done --

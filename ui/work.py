@@ -328,6 +328,7 @@ class Queue(QAbstractListModel):
         self._batch: list[Item] = []  # what the whole is: all that is, or was, to do since it was started
         self._made, self._spent_s = 0.0, 0.0  # pixels and seconds of what has ended since then
         self._aside = _Aside(self)
+        self._wrong: dict[Settings, str] = {}
         self._lock: QLockFile | None = None
         self._shut = False
         self._keeping = QTimer(self, singleShot=True, interval=0)
@@ -384,17 +385,11 @@ class Queue(QAbstractListModel):
         data.setData(_ITEMS, QByteArray(b"1"))
         return data
 
+    # What is dropped is the view's to take: it knows where it lies, and that files are not to be moved.
     def canDropMimeData(
         self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index
     ) -> bool:
         return data.hasFormat(_ITEMS) or data.hasUrls()
-
-    def dropMimeData(
-        self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index
-    ) -> bool:
-        paths = local_paths(data)
-        self.add(paths, None if row < 0 else row)
-        return bool(paths)
 
     def moveRows(
         self, source: Index, row: int, count: int, target: Index, place: int
@@ -499,6 +494,19 @@ class Queue(QAbstractListModel):
         """What new items are made by."""
         self.defaults = settings
         self._changed()
+
+    def wrong(self, settings: Settings) -> str:
+        """What is wrong with them; "" until that is known, which ``progressed`` says: encoders are tried for it."""
+        if settings not in self._wrong:
+            self._wrong[settings] = ""
+
+            def checked(answer: Any) -> None:
+                self._wrong[settings] = str(answer)
+                if answer:
+                    self.progressed.emit()
+
+            self._aside.ask(0, settings.wrong, checked)
+        return self._wrong[settings]
 
     def is_running(self, item: Item) -> bool:
         """Whether it is being made, or stands still meanwhile."""
