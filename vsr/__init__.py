@@ -12,9 +12,11 @@ from vsr.errors import Cancelled, CheckError, EngineError, InputError, OutputErr
 if TYPE_CHECKING:
     from vsr.compare import Composer
     from vsr.engines import Engine, open_engine
-    from vsr.events import Done, Estimate, Event, Failed, Progress, Started, Warned
+    from vsr.events import Done, Estimate, Event, Failed, LiveMeter, Progress, Started, Warned
     from vsr.frame import Frame, VideoInfo
     from vsr.job import NAMES, Job, check_job
+    from vsr.live import Live
+    from vsr.media.camera import Asked, cameras, check_source, shown_name
     from vsr.media.codecs import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
     from vsr.media.cut import Cut
     from vsr.media.folder import SUFFIXES, made_folder, media_in
@@ -31,22 +33,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "DEFAULT_CRF", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Box", "Cancelled", "Check", "CheckError",
-    "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
-    "InputError", "Job", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
-    "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo",
-    "View", "VsrError", "Warned", "Weights", "assets_dir", "catalogue", "check_job", "difference", "leftovers", "look",
-    "made_folder", "measure_playing", "media_in", "on_screen", "open_engine", "picture_of", "probe", "resolve",
-    "run", "run_together", "save_picture", "still_format",
+    "DEFAULT_CRF", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Asked", "Box", "Cancelled", "Check",
+    "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
+    "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
+    "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo", "View",
+    "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job", "check_source", "difference",
+    "leftovers", "look", "made_folder", "measure_playing", "media_in", "on_screen", "open_engine", "picture_of",
+    "probe", "resolve", "run", "run_together", "save_picture", "shown_name", "still_format",
 ]
 
 _HOMES = {
     "vsr.compare": ("Composer",), "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"),
     "vsr.job": ("NAMES", "Job", "check_job"),
+    "vsr.live": ("Live",), "vsr.media.camera": ("Asked", "cameras", "check_source", "shown_name"),
     "vsr.media.codecs": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
     "vsr.media.folder": ("SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
     "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
-    "vsr.events": ("Done", "Estimate", "Event", "Failed", "Progress", "Started", "Warned"),
+    "vsr.events": ("Done", "Estimate", "Event", "Failed", "LiveMeter", "Progress", "Started", "Warned"),
     "vsr.models.catalogue": ("Weights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
     "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),
     "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"), "vsr.size": ("Resolution", "Shape", "Size", "resolve"),

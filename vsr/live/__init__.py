@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +26,7 @@ from vsr.frame import Frame
 from vsr.live.governor import Governor
 from vsr.live.ladder import Ladder, Step, enlarged, kind_of
 from vsr.live.meter import Measures
-from vsr.live.outlets import Outlets, Recording, Snapshot, VirtualCamera
+from vsr.live.outlets import SIDES, Outlet, Outlets, Recording, Snapshot, VirtualCamera
 from vsr.media.camera import Asked, Source, check_source, open_source, shown_name
 from vsr.media.picture import seen_color
 from vsr.media.record import Recorder
@@ -273,9 +273,10 @@ class Live:
                     governor = None
                     steps = stack.enter_context(Ladder(kind, self._engines, self._say))
                 step = self._step(steps, governor)
+                outlets = self._outlets.open if self._ready.is_set() else ()
                 begun = self._now()
                 try:
-                    shown = self._shown(frame, step)
+                    shown = self._shown(frame, step, outlets)
                 except EngineError as error:
                     if step is steps.plain:
                         raise
@@ -285,14 +286,15 @@ class Live:
                     continue
                 cost = self._now() - begun
                 self._measures.ms["upscale"].append(1000 * cost)
+                if not self._ready.is_set():
+                    self._closing.wait(cost)  # half the time is for what is being compiled
                 if steps.complete:
                     if governor is None and steps.steps:
                         governor = Governor(len(steps.steps), 1 / self.fps)
                     if governor is not None:
                         governor.period_s = 1 / self.fps
                         governor(cost, self._now())
-                if self._ready.is_set():
-                    self._outlets.give(shown, step.name)
+                self._outlets.give(shown, step.name, outlets)
                 del frame
                 yield shown
                 del shown
@@ -312,9 +314,10 @@ class Live:
                 self._say("mode", f"{step.name}, for {self.fps:.3g} frames a second")
         return step
 
-    def _shown(self, frame: Frame, step: Step) -> Shown:
+    def _shown(self, frame: Frame, step: Step, outlets: Sequence[Outlet]) -> Shown:
+        """What is looked at of a frame; all of it where an outlet takes it."""
         within = Box(0, 0, frame.width, frame.height).within(self.region or WHOLE)
-        wanted = self._outlets.sides  # whole
+        wanted = {side for outlet in outlets for side in SIDES[outlet.side]}
         sides, (left, right) = step.sides, (
             within if side in wanted else box and box.within(within)
             for side, box in zip(("bicubic", "sr"), self.view, strict=True)

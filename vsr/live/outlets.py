@@ -10,7 +10,7 @@ import queue
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,11 +174,6 @@ class Outlets:
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(beside(self._work))
 
-    @property
-    def sides(self) -> set[str]:
-        """What all of them want."""
-        return {side for outlet in self.open for side in SIDES[outlet.side]}
-
     def add(self, outlet: Outlet) -> None:
         with self._lock:
             self.open = (*self.open, outlet)
@@ -188,18 +183,19 @@ class Outlets:
         with self._lock:
             ending = [outlet for outlet in self.open if isinstance(outlet, kind)]
             self.open = tuple(outlet for outlet in self.open if outlet not in ending)
-        for outlet in ending:
-            self._items.put((outlet, None, ""))
+            for outlet in ending:
+                self._items.put((outlet, None, ""))
 
-    def give(self, shown: Shown, name: str) -> None:
-        """A picture for all that are open, which ``name`` has enlarged."""
+    def give(self, shown: Shown, name: str, wanted: Sequence[Outlet]) -> None:
+        """A picture for those for which it was made, which ``name`` has enlarged."""
         with self._lock:
             self.open = tuple(outlet for outlet in self.open if not outlet.done)
-        for outlet in self.open:
-            if self._items.qsize() < _WAITING:
-                self._items.put((outlet, shown, name))
-            else:
-                self.left_out += 1
+            taking = [outlet for outlet in wanted if outlet in self.open]
+            for outlet in taking:
+                if self._items.qsize() < _WAITING:
+                    self._items.put((outlet, shown, name))
+                else:
+                    self.left_out += 1
 
     def _work(self) -> None:
         while (item := self._items.get()) is not None:

@@ -1,0 +1,188 @@
+"""The Live page: starting, stopping, what is recorded and saved, what goes wrong, and that nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
+pytest.importorskip("PySide6.QtWidgets", reason="the window needs Qt's libraries")
+
+from PySide6.QtCore import QSettings, QStandardPaths, Qt
+from PySide6.QtWidgets import QAbstractButton, QComboBox
+
+import vsr
+from ui.canvas import Mode
+from ui.live import LivePage
+
+ARTEFACTS = os.environ.get("VSR_ARTEFACTS")
+
+
+@pytest.fixture
+def page(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LivePage]:
+    """The page with the test pattern chosen and bicubic for a model, which needs no compiling."""
+    monkeypatch.setattr(QStandardPaths, "writableLocation", lambda kind: str(tmp_path))
+    made = LivePage(gpu=False)
+    qtbot.addWidget(made)
+    made.told = []  # type: ignore[attr-defined]
+    made.message.connect(lambda text, label, action: made.told.append((text, label, action)))  # type: ignore[attr-defined]
+    made.resize(1280, 720)
+    made.show()
+    made.fill()
+    made.panel.set("model", "bicubic")
+    made.source.setCurrentIndex(made.source.findData("test"))
+    yield made
+    made.shut()
+
+
+def until(qtbot: Any, holds: Callable[[], object]) -> None:
+    qtbot.waitUntil(lambda: bool(holds()), timeout=30_000)
+
+
+def running(page: LivePage, qtbot: Any) -> vsr.Live:
+    page.start()
+    until(qtbot, lambda: page.bridge.live is not None and page.bridge.live.meter().frames > 3)
+    assert page.bridge.live is not None
+    return page.bridge.live
+
+
+def said(page: Any) -> list[str]:
+    return [text for text, _, _ in page.told]
+
+
+def test_a_picture_is_started_shown_and_stopped(page: LivePage, qtbot: Any) -> None:
+    assert page.wanted == "test" and page._start.text() == "Start" and not page._record.isEnabled()
+    live = running(page, qtbot)
+    until(qtbot, lambda: len(page.canvas.scene()) == 2)  # both sides of the split
+    until(qtbot, lambda: "fps" in page.panel.mode.text())
+    assert page._start.text() == "Stop" and page.windowTitle() == "test" and page._record.isEnabled()
+    assert page.panel.about.text() == "640×360 → 1280×720"
+    assert live.meter().stage_ms["show"] > 0
+    if ARTEFACTS:
+        page.grab().save(str(Path(ARTEFACTS) / "live.png"))
+    page.stop()
+    until(qtbot, lambda: not page.bridge.busy)
+    assert page.bridge.live is None and page.canvas.scene() == [] and page.panel.mode.text() == "–"
+    assert not said(page)
+
+
+def test_only_what_is_seen_is_asked_for(page: LivePage, qtbot: Any) -> None:
+    live = running(page, qtbot)
+    until(qtbot, lambda: live.view.bicubic is not None and live.view.bicubic.right < 400)
+    page.set_mode(Mode.SIDE)
+    assert live.view.bicubic is not None and live.view.bicubic.right == 640
+    page.canvas.zoom(8)
+    assert live.view.sr is not None and live.view.sr.width < 300
+
+
+def test_a_region_becomes_the_whole_picture_and_back(page: LivePage, qtbot: Any) -> None:
+    live = running(page, qtbot)
+    page.set_mode(Mode.FLICKER)
+    page.canvas.zoom(4)
+    page.toggle_region()
+    region = live.region
+    assert region is not None and 0 < region.width < 400 and page._region.isChecked()
+    until(qtbot, lambda: page.panel.about.text().startswith(f"{region.width}×{region.height}"))
+    page.canvas.zoom(2)
+    assert live.view.sr is not None and live.view.sr.within(region) == live.view.sr
+    page.toggle_region()
+    until(qtbot, lambda: page.panel.about.text().startswith("640×360"))
+
+
+def test_recording_and_snapshots_go_to_their_folders(page: LivePage, qtbot: Any, tmp_path: Path) -> None:
+    running(page, qtbot)
+    page.panel.set("show", "both")
+    qtbot.keyClick(page, Qt.Key.Key_R)
+    assert page._record.isChecked() and page.busy() is not None
+    until(qtbot, lambda: page._lasts.text() == "0:01")
+    qtbot.keyClick(page, Qt.Key.Key_P)
+    until(qtbot, lambda: list(tmp_path.glob("*.png")))
+    qtbot.keyClick(page, Qt.Key.Key_R)
+    until(qtbot, lambda: any(text.endswith(".mkv") for text in said(page)))
+    assert page.busy() is None
+    (video,) = tmp_path.glob("*.mkv")
+    with av.open(str(video)) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (2560, 720)
+
+
+def test_stopping_completes_a_recording(page: LivePage, qtbot: Any, tmp_path: Path) -> None:
+    live = running(page, qtbot)
+    page.toggle_recording()
+    shown = live.meter().frames
+    until(qtbot, lambda: live.meter().frames > shown + 10)
+    page.stop()
+    until(qtbot, lambda: any(text.endswith(".mkv") for text in said(page)))
+    assert len(list(tmp_path.glob("*.mkv"))) == 1
+
+
+def test_what_goes_wrong_is_said_with_what_mends_it(page: Any, qtbot: Any, tmp_path: Path) -> None:
+    page.source.setEditText("gopher://me:secret@x")
+    page.start()
+    assert "no kind of stream" in said(page)[-1] and not page._running
+    page.open([tmp_path / "no.mp4"])
+    until(qtbot, lambda: "does not exist" in said(page)[-1])
+    assert page.told[-1][1] == "Try again" and not page._running
+    page.source.setEditText("http://me:secret@127.0.0.1:9/x")
+    page.start()
+    until(qtbot, lambda: "cannot be opened" in said(page)[-1])
+    assert not any("secret" in text for text in said(page))
+
+
+def test_a_file_plays_to_its_end(page: Any, qtbot: Any) -> None:
+    page.open([vsr.assets_dir() / "sample.mp4"])
+    until(qtbot, lambda: page.bridge.live is not None and page.bridge.live.meter().frames > 3)
+    until(qtbot, lambda: "It has ended." in said(page))
+    assert page.told[-1][1] == "Play again" and not page._running
+
+
+def test_another_choice_and_another_source_take_over(page: LivePage, qtbot: Any) -> None:
+    live = running(page, qtbot)
+    page.panel.set("scale", 3)
+    page.panel.chosen.emit()
+    until(qtbot, lambda: page.panel.about.text() == "640×360 → 1920×1080")
+    page.panel.set("size", "640x480")
+    page.panel.asked.emit()
+    until(qtbot, lambda: page.panel.about.text() == "640×480 → 1920×1440")
+    assert page.bridge.live is not live
+
+
+def test_what_was_chosen_comes_back_but_no_password(page: LivePage, qtbot: Any, tmp_path: Path) -> None:
+    settings = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
+    page.source.setEditText("rtsp://cam.local/live")
+    page.panel.set("scale", 4)
+    page.panel.hold.setChecked(False)
+    page.save_state(settings)
+    other = LivePage(gpu=False)
+    qtbot.addWidget(other)
+    other.restore_state(settings)
+    assert other.wanted == "rtsp://cam.local/live" and other.panel.get("scale") == 4
+    assert not other.panel.hold.isChecked()
+    page.source.setEditText("rtsp://me:secret@cam.local/live")
+    page.save_state(settings)
+    settings.sync()
+    assert "secret" not in (tmp_path / "s.ini").read_text()
+    other.shut()
+
+
+def test_every_control_has_a_name_and_a_tooltip(page: LivePage) -> None:
+    for kind in (QAbstractButton, QComboBox):
+        for widget in page.findChildren(kind):
+            if widget.parent() is not page.source:
+                assert widget.accessibleName() and widget.toolTip(), widget
+    assert len(page.keys()) == len(page._keys)
+
+
+def test_closing_while_it_starts_leaves_nothing(page: LivePage, qtbot: Any) -> None:
+    page.start()
+    page.stop()
+    page.start()
+    time.sleep(0.05)
+    page.shut()
+    assert page.bridge.live is None and not page.bridge.busy

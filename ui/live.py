@@ -1,0 +1,684 @@
+"""The Live page: a camera, a stream, the screen or a file as it comes, bicubic beside super-resolution."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PySide6.QtCore import QObject, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QKeyEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+import vsr
+from ui import theme
+from ui.bridge import Image, Painted, Work, paint
+from ui.canvas import Canvas, Mode, Shape
+from ui.inspector import WIDTH, field_name
+
+_METER_MS = 250
+_SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
+_Key = Qt.Key
+_QUIET = {"mode", "back"}  # messages that the picture itself tells
+
+
+class Drawn(NamedTuple):
+    """A picture as the canvas takes it."""
+
+    shape: Shape
+    painted: Painted
+
+
+class LiveBridge(QObject):
+    """The live source that is open, if any; one at a time. ``arrived`` says that there is something to take from it,
+    ``ended`` that what was open is closed: its last messages. Nothing here is waited for by the window, but at its end.
+    """
+
+    arrived = Signal()
+    started = Signal()
+    failed = Signal(str)
+    ended = Signal(list)
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self.live: vsr.Live | None = None
+        self.difference = False  # whether that is what is looked at
+        self._work: Work | None = None
+        self._wanted: tuple[str, dict[str, Any]] | None = None
+        self._has_wish = False
+
+    @property
+    def busy(self) -> bool:
+        return self._work is not None
+
+    def open(self, source: str, **options: Any) -> None:
+        """Close what is open and open ``source``; the last one called wins."""
+        self._wish((source, options))
+
+    def close(self) -> None:
+        self._wish(None)
+
+    def _wish(self, wanted: tuple[str, dict[str, Any]] | None) -> None:
+        self._wanted, self._has_wish = wanted, True
+        if self._work is None:
+            self._next()
+
+    def _next(self) -> None:
+        wanted, self._wanted, self._has_wish = self._wanted, None, False
+        old, self.live = self.live, None
+
+        def call() -> tuple[vsr.Live | None, list[tuple[str, str]]]:
+            told: list[tuple[str, str]] = []
+            if old is not None:
+                old.close()
+                told = list(old.messages)
+            return (self._opened(*wanted) if wanted else None), told
+
+        self._work = Work(call, self._done)
+
+    def _opened(self, source: str, options: dict[str, Any]) -> vsr.Live:
+        made: list[vsr.Live] = []
+        made.append(vsr.Live(source, notify=self.arrived.emit, paint=lambda shown: self._paint(shown, made), **options))
+        return made[0]
+
+    def _paint(self, shown: vsr.Shown, made: list[vsr.Live]) -> Drawn:
+        """In the live picture's thread. A region is all of the picture that there is."""
+        painted = paint(shown, self.difference)
+        whole = vsr.Box(0, 0, shown.source.width, shown.source.height)
+        region = made[0].region if made else None
+        within = region.within(whole) if region else whole
+        if within.width <= 0 or within.height <= 0:
+            within = whole
+
+        def moved(image: Image | None) -> Image | None:
+            if image is None:
+                return None
+            left, top, right, bottom = image.box
+            return image._replace(box=vsr.Box(left - within.left, top - within.top, right - within.left,
+                                              bottom - within.top))
+
+        shape = Shape(within.width, within.height, shown.choice.scale)
+        return Drawn(shape, Painted(*map(moved, painted)))
+
+    def _done(self, work: Work) -> None:
+        self._work = None
+        work.wait()
+        told: list[tuple[str, str]] = []
+        if work.error is None:
+            self.live, told = work.result
+        self.ended.emit(told)
+        if self._has_wish:
+            self._next()
+        elif work.error is not None:
+            if not isinstance(work.error, vsr.VsrError):
+                raise work.error
+            self.failed.emit(str(work.error))
+        elif self.live is not None:
+            self.started.emit()
+
+    def shut(self) -> None:
+        """Stop everything; all threads have ended when this returns."""
+        self._wanted, self._has_wish = None, False
+        if self._work is not None:
+            self._work.finished.disconnect()
+            self._work.wait()
+            self.live, self._work = (self._work.result or (None, []))[0], None
+        if self.live is not None:
+            self.live.close()
+            self.live = None
+
+
+class Panel(QFrame):
+    """What is asked of the source, what enlarges, how it is looked at, and how well it goes."""
+
+    asked = Signal()  # the source must be opened again
+    chosen = Signal()
+    moded = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__(objectName="panel")
+        self.setFixedWidth(WIDTH)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(*[2 * theme.UNIT] * 4)
+        column.setSpacing(theme.UNIT)
+        self.title = QLabel(self.tr("No picture"), objectName="title", wordWrap=True)
+        self.about = QLabel("", objectName="quiet", wordWrap=True)
+        column.addWidget(self.title)
+        column.addWidget(self.about)
+        tr = self.tr
+        grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=6)
+        grid.setColumnStretch(1, 1)
+        self._boxes: dict[str, QComboBox] = {}
+        for row, (name, text, tip) in enumerate((
+            ("size", tr("Picture"), tr("The size that the camera is asked for; small ones are enlarged fastest")),
+            ("model", tr("Model"), tr("The network that enlarges: larger ones are sharper and slower")),
+            ("scale", tr("Scale"), tr("How many times as wide and high")),
+            ("show", tr("Record"), tr("What is recorded, photographed and lent to other programs")),
+        )):
+            box = self._boxes[name] = QComboBox()
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(1)
+            theme.name(box, text, tip)
+            label = QLabel(text, objectName="quiet")
+            label.setBuddy(box)
+            label.setToolTip(tip)
+            grid.addWidget(label, row, 0)
+            grid.addWidget(box, row, 1)
+        for size in _SIZES:
+            self._boxes["size"].addItem(size.replace("x", "×") or tr("as it comes"), size)
+        self._boxes["model"].addItem(field_name("fsrcnn-s"), "fsrcnn-s")
+        for scale in (2, 3, 4):
+            self._boxes["scale"].addItem(f"×{scale}", scale)
+        for side, text in (("sr", tr("super-resolution")), ("bicubic", tr("bicubic")), ("both", tr("both"))):
+            self._boxes["show"].addItem(text, side)
+        column.addLayout(grid)
+        self.mirror = QCheckBox(tr("Mirrored"))
+        theme.name(self.mirror, tr("Mirrored"), tr("As in a mirror"))
+        self.hold = QCheckBox(tr("Hold the frame rate"), checked=True)
+        theme.name(self.hold, tr("Hold the frame rate"),
+                   tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
+        column.addWidget(self.mirror)
+        column.addWidget(self.hold)
+        column.addLayout(self._views())
+        column.addWidget(QFrame(objectName="rule"))
+        self.mode = QLabel("–", wordWrap=True)
+        column.addWidget(self.mode)
+        column.addLayout(self._meter())
+        column.addStretch()
+        self._boxes["size"].activated.connect(self.asked)
+        self.mirror.clicked.connect(self.asked)
+        for name in ("model", "scale"):
+            self._boxes[name].activated.connect(self.chosen)
+        self.hold.clicked.connect(self.chosen)
+
+    def _views(self) -> QHBoxLayout:
+        row, group, tr = QHBoxLayout(spacing=4), QButtonGroup(self), self.tr
+        self._modes: dict[Mode, QToolButton] = {}
+        for mode, key, text, tip in (
+            (Mode.SPLIT, "S", tr("Split"), tr("Bicubic left of a line to drag, super-resolution right of it")),
+            (Mode.SIDE, "T", tr("Side by side"), tr("The same part of both, beside each other")),
+            (Mode.FLICKER, "A", tr("A/B"), tr("One over the other: A changes between them")),
+            (Mode.DIFFERENCE, "D", tr("Difference ×8"), tr("How far the sides' luma is apart, eight times as much")),
+        ):
+            button = self._modes[mode] = QToolButton(checkable=True)
+            theme.set_icon(button, mode.value)
+            theme.name(button, text, tip, key)
+            button.clicked.connect(lambda _, mode=mode: self.moded.emit(mode.value))
+            group.addButton(button)
+            row.addWidget(button)
+        row.addStretch()
+        return row
+
+    def _meter(self) -> QGridLayout:
+        grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
+        grid.setColumnStretch(0, 1)
+        tr = self.tr
+        texts = {"fps": tr("Frames a second"), "latency": tr("Latency"), "capture": tr("Capture"),
+                 "upscale": tr("Upscale"), "show": tr("Show"), "dropped": tr("Dropped")}
+        tips = {"fps": tr("Shown, of those that come"),
+                "latency": tr("From when a picture came to when it was shown: the middle one, and 95 of 100"),
+                "capture": tr("What bringing a picture into its form takes"),
+                "upscale": tr("What making both sides of it takes, as far as they are seen"),
+                "show": tr("What drawing it takes"),
+                "dropped": tr("Pictures that newer ones took the place of")}
+        self._numbers: dict[str, tuple[QLabel, QLabel]] = {}
+        for row, (name, text) in enumerate(texts.items()):
+            label, value = QLabel(text, objectName="quiet"), QLabel("–", alignment=Qt.AlignmentFlag.AlignRight)
+            for each in (label, value):
+                each.setToolTip(tips[name])
+            theme.numbers(value)
+            self._numbers[name] = label, value
+            grid.addWidget(label, row, 0)
+            grid.addWidget(value, row, 1)
+        return grid
+
+    def fill(self) -> None:
+        """Offer the models that there are."""
+        entries = vsr.catalogue()
+        members = {member for entry in entries.values() for member in entry.members} - {"fsrcnn-s"}
+        box, chosen = self._boxes["model"], self._boxes["model"].currentData()
+        box.clear()
+        for name, entry in entries.items():
+            if name not in members:
+                box.addItem(field_name(name), name)
+                box.setItemData(box.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole)
+        box.setCurrentIndex(max(0, box.findData(chosen)))
+
+    def get(self, name: str) -> Any:
+        return self._boxes[name].currentData()
+
+    def set(self, name: str, value: object) -> None:
+        """What there is not is left as it was."""
+        if (row := self._boxes[name].findData(value)) >= 0:
+            self._boxes[name].setCurrentIndex(row)
+
+    @property
+    def choice(self) -> vsr.Choice:
+        return vsr.Choice(self.get("model"), self.get("scale"))
+
+    @property
+    def wish(self) -> vsr.Asked:
+        width, _, height = self.get("size").partition("x")
+        return vsr.Asked((int(width), int(height)) if width else None, mirrored=self.mirror.isChecked())
+
+    def show_mode(self, mode: Mode) -> None:
+        self._modes[mode].setChecked(True)
+
+    def show_meter(self, meter: vsr.LiveMeter | None, wanted: float) -> None:
+        if meter is None:
+            self.mode.setText("–")
+            for _, value in self._numbers.values():
+                value.setText("–")
+            return
+        held = meter.fps >= 0.95 * min(wanted, meter.capture_fps)
+        what = self.tr("{0}, {1:.0f} fps held") if held else self.tr("{0}, {1:.0f} fps not held")
+        self.mode.setText(what.format(meter.mode.replace(" x", " ×"), wanted))
+        latency = meter.latency_ms
+        values = {"fps": f"{meter.fps:.1f} / {meter.capture_fps:.1f}", "dropped": f"{meter.dropped}",
+                  "latency": f"{latency['median']:.0f} · {latency['p95']:.0f} ms"}
+        values |= {stage: f"{ms:.1f} ms" for stage, ms in meter.stage_ms.items()}
+        for name, text in values.items():
+            _, value = self._numbers[name]
+            value.setText(text)
+            value.setStyleSheet("font-weight: 600" if name == meter.bottleneck else "")
+
+
+class LivePage(QWidget):
+    """See `ui.window.Window` for what a page is. ``gpu`` is the canvas's."""
+
+    message = Signal(str, str, object)
+    go = Signal(str, list)
+    icon_name = "live"
+
+    def __init__(self, gpu: bool | None = None) -> None:
+        super().__init__()
+        self.title = self.tr("Live")
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.canvas, self.panel, self.bridge = Canvas(gpu), Panel(), LiveBridge(self)
+        self._running = False  # whether a picture is wanted
+        self._recording_since: float | None = None
+        self._filled = self._bare = False
+        self.foot_row = self._foot()
+        self.setFocusProxy(self.canvas)
+        self.canvas.setAccessibleName(self.tr("Live picture"))
+        left = QVBoxLayout(spacing=0)
+        left.addWidget(self.canvas, 1)
+        left.addWidget(self.foot_row)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addLayout(left, 1)
+        row.addWidget(self.panel)
+        self.bridge.arrived.connect(self._take)
+        self.bridge.started.connect(self._started)
+        self.bridge.failed.connect(self._failed)
+        self.bridge.ended.connect(self._told)
+        self.panel.asked.connect(self._again)
+        self.panel.chosen.connect(self._choose)
+        self.panel.moded.connect(lambda mode: self.set_mode(Mode(mode)))
+        self.canvas.wants.connect(self._look)
+        self.canvas.drawn.connect(self._drawn)
+        self._keys: dict[int, tuple[str, str, Callable[[], object]]] = {
+            _Key.Key_Space: (self.tr("Space"), self.tr("Start, stop"), self.toggle),
+            _Key.Key_R: ("R", self.tr("Record, or no longer"), self.toggle_recording),
+            _Key.Key_P: ("P", self.tr("Snapshot"), self.snapshot),
+            _Key.Key_V: ("V", self.tr("Virtual camera"), self.toggle_lending),
+            _Key.Key_K: ("K", self.tr("Only what is seen, or all again"), self.toggle_region),
+            _Key.Key_S: ("S", self.tr("Split"), lambda: self.set_mode(Mode.SPLIT)),
+            _Key.Key_T: ("T", self.tr("Side by side"), lambda: self.set_mode(Mode.SIDE)),
+            _Key.Key_A: ("A", self.tr("A/B: the one, the other"), self._flip),
+            _Key.Key_D: ("D", self.tr("Difference ×8"), lambda: self.set_mode(Mode.DIFFERENCE)),
+            _Key.Key_Z: ("Z", self.tr("1:1"), self.canvas.one_to_one),
+            _Key.Key_X: ("X", self.tr("Fit"), self.canvas.fit),
+            _Key.Key_H: ("H", self.tr("Hide, show the panel"), self._toggle_panel),
+        }
+        self._timer = QTimer(self, interval=_METER_MS)
+        self._timer.timeout.connect(self._tick)
+        self.set_mode(Mode.SPLIT)
+        self._show_state()
+
+    def _foot(self) -> QFrame:
+        foot, tr = QFrame(objectName="foot"), self.tr
+        foot.setFixedHeight(6 * theme.UNIT)
+        row = QHBoxLayout(foot)
+        row.setContentsMargins(theme.UNIT, 0, theme.UNIT, 0)
+        row.setSpacing(4)
+        line = QLineEdit(placeholderText=tr("A camera, or an address as rtsp://…"))
+        self.source = QComboBox(editable=True, insertPolicy=QComboBox.InsertPolicy.NoInsert)
+        self.source.setLineEdit(line)
+        self.source.setMinimumContentsLength(24)
+        theme.name(self.source, tr("Source"), tr("A camera, the screen, a test pattern, or an address (rtsp, http, …)"))
+        line.returnPressed.connect(self.start)
+        self.source.activated.connect(lambda: self.start() if self._running else None)
+        self._start = QPushButton(objectName="main")
+        self._start.clicked.connect(self.toggle)
+
+        def button(
+            icon: str, text: str, tip: str, key: str, does: Callable[[], object], checkable: bool
+        ) -> QToolButton:
+            made = QToolButton(checkable=checkable)
+            theme.set_icon(made, icon)
+            theme.name(made, text, tip, key)
+            made.clicked.connect(lambda: does())
+            return made
+
+        self._record = button("record", tr("Record"), tr("Record what is shown, into the videos' folder"), "R",
+                              self.toggle_recording, True)
+        self._lasts = QLabel("")
+        theme.numbers(self._lasts)
+        self._snap = button("save", tr("Snapshot"), tr("Save this picture, into the pictures' folder"), "P",
+                            self.snapshot, False)
+        self._lend = button("lend", tr("Virtual camera"), tr("Lend the picture to other programs as a camera"), "V",
+                            self.toggle_lending, True)
+        self._region = button("region", tr("Only what is seen"),
+                              tr("Zoom in first: only that part is enlarged, recorded and lent from then on"), "K",
+                              self.toggle_region, True)
+        full = button("full", tr("Full screen"), tr("The picture alone"), "F",
+                      lambda: self.window().toggle_full_screen(), False)  # type: ignore[attr-defined]
+        row.addWidget(self.source, 1)
+        row.addWidget(self._start)
+        row.addSpacing(theme.UNIT)
+        for widget in (self._record, self._lasts, self._snap, self._lend, self._region, full):
+            row.addWidget(widget)
+        return foot
+
+    # ---- sources ---------------------------------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._filled:
+            self._filled = True
+            QTimer.singleShot(0, self.fill)
+
+    def fill(self) -> None:
+        """Offer the cameras that there are, and what is always there."""
+        self.panel.fill()
+        text = self.source.currentText()
+        self.source.clear()
+        for index, name in vsr.cameras():
+            self.source.addItem(name, str(index))
+        self.source.addItem(self.tr("The screen"), "screen")
+        self.source.addItem(self.tr("Test pattern"), "test")
+        self.source.setEditText(text) if text else self.source.setCurrentIndex(0)
+
+    @property
+    def wanted(self) -> str:
+        """The source as `vsr.Live` takes it."""
+        text = self.source.currentText().strip()
+        row = self.source.findText(text)
+        return str(self.source.itemData(row)) if row >= 0 and self.source.itemData(row) else text
+
+    def open(self, paths: list[Path]) -> None:
+        """Play a file at its own pace, as if it were a camera."""
+        self.source.setEditText(str(paths[0]))
+        self.start()
+
+    def start(self) -> None:
+        source = self.wanted
+        try:
+            vsr.check_source(source)
+        except vsr.UsageError as error:
+            self.message.emit(str(error), "", None)
+            return
+        self._running = True
+        self.canvas.clear()
+        self.canvas.labels = "Bicubic", self.tr("opening…")
+        self.bridge.open(source, choice=self.panel.choice, asked=self.panel.wish,
+                         pinned=not self.panel.hold.isChecked(), view=self.canvas.view())
+        self._show_state()
+        self.canvas.setFocus()
+
+    def stop(self) -> None:
+        self._running, self._recording_since = False, None
+        self._timer.stop()
+        self.bridge.close()
+        self.canvas.clear()
+        self.setWindowTitle("")
+        self.panel.title.setText(self.tr("No picture"))
+        self.panel.about.setText("")
+        self.panel.show_meter(None, 0)
+        self._show_state()
+
+    def toggle(self) -> None:
+        self.stop() if self._running else self.start()
+
+    def _again(self) -> None:
+        if self._running:
+            self.start()
+
+    def _started(self) -> None:
+        live = self.bridge.live
+        assert live is not None
+        self.panel.title.setText(live.name)
+        self.setWindowTitle(live.name)
+        self._look()
+        self._timer.start()
+        self._show_state()
+        self._take()
+
+    def _failed(self, why: str) -> None:
+        self.stop()
+        self.message.emit(why, self.tr("Try again"), self.start)
+
+    def _show_state(self) -> None:
+        live = self.bridge.live
+        text = self.tr("Stop") if self._running else self.tr("Start")
+        self._start.setText(text)
+        theme.name(self._start, text, self.tr("Start or stop the picture"), self.tr("Space"))
+        for button in (self._record, self._snap, self._lend, self._region):
+            button.setEnabled(live is not None)
+        self._record.setChecked(live is not None and live.recording)
+        self._lend.setChecked(live is not None and live.lending)
+        self._region.setChecked(live is not None and live.region is not None)
+        if live is None or not live.recording:
+            self._recording_since = None
+        lasts = 0 if self._recording_since is None else int(time.monotonic() - self._recording_since)
+        self._lasts.setText("" if self._recording_since is None else f"{lasts // 60}:{lasts % 60:02}")
+
+    # ---- what is shown ---------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        live = self.bridge.live
+        if live is None:
+            return
+        try:
+            shown = live.take()
+        except vsr.VsrError as error:
+            self._failed(str(error))
+            return
+        self._tell(live)
+        if shown is None:
+            if live.ended:
+                self.stop()
+                self.message.emit(self.tr("It has ended."), self.tr("Play again"), self.start)
+            return
+        drawn: Drawn = shown.painted
+        said = live.mode.replace(" x", " ×") if live.ready else self.tr("the model is being prepared…")
+        self.canvas.labels = "Bicubic", said
+        self.canvas.show_frame(*drawn)
+        scale = drawn.shape.scale
+        self.panel.about.setText(f"{drawn.shape.width}×{drawn.shape.height} → "
+                                 f"{drawn.shape.width * scale}×{drawn.shape.height * scale}")
+
+    def _look(self) -> None:
+        """Something else is looked at, or in another way."""
+        self.bridge.difference = self.canvas.mode is Mode.DIFFERENCE
+        live = self.bridge.live
+        if live is not None:
+            region, view = live.region, self.canvas.view()
+            live.view = vsr.View(*((box and region and _moved(box, region.left, region.top)) or box for box in view))
+
+    def _drawn(self, ms: float) -> None:
+        if self.bridge.live is not None:
+            self.bridge.live.told(ms)
+
+    def _tick(self) -> None:
+        live = self.bridge.live
+        if live is not None:
+            self._take()
+        if (live := self.bridge.live) is not None:
+            self.panel.show_meter(live.meter() if live.ready else None, live.fps)
+        self._show_state()
+
+    def _tell(self, live: vsr.Live) -> None:
+        told = []
+        while live.messages:
+            told.append(live.messages.popleft())
+        self._told(told)
+
+    def _told(self, told: list[tuple[str, str]]) -> None:
+        for code, text in told:
+            if code in ("recorded", "saved"):
+                path = Path(text)
+                self.message.emit(self.tr("Saved {0}").format(path.name), self.tr("Show folder"),
+                                  partial(QDesktopServices.openUrl, QUrl.fromLocalFile(str(path.parent))))
+            elif code not in _QUIET:
+                self.message.emit(text, "", None)
+
+    # ---- views and choices -----------------------------------------------------------------------------------------
+
+    def set_mode(self, mode: Mode) -> None:
+        self.canvas.mode = mode
+        self.panel.show_mode(mode)
+
+    def _flip(self) -> None:
+        self.canvas.flip()
+        self.panel.show_mode(Mode.FLICKER)
+
+    def _choose(self) -> None:
+        self.canvas.setFocus()
+        live = self.bridge.live
+        if live is not None:
+            try:
+                live.choice = self.panel.choice
+                live.pinned = not self.panel.hold.isChecked()
+            except vsr.UsageError as error:
+                self.message.emit(str(error), "", None)
+
+    def toggle_region(self) -> None:
+        """Keep to what is seen of the picture now, or to all of it again."""
+        live = self.bridge.live
+        if live is None:
+            return
+        if live.region is None:
+            boxes = [box for box in live.view if box is not None]
+            if boxes:
+                lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+                live.region = vsr.Box(min(lefts), min(tops), max(rights), max(bottoms)).grown(0, (4, 4))
+        else:
+            live.region = None
+        live.view = vsr.View()  # until the canvas has a picture of that shape
+        self.canvas.fit()
+        self._show_state()
+
+    def _toggle_panel(self) -> None:
+        self.panel.setVisible(not self.panel.isVisible())
+
+    # ---- outputs ---------------------------------------------------------------------------------------------------
+
+    def _place(self, kind: QStandardPaths.StandardLocation, suffix: str) -> Path:
+        folder = Path(QStandardPaths.writableLocation(kind) or Path.home())
+        folder.mkdir(parents=True, exist_ok=True)
+        name = time.strftime("VSR %Y-%m-%d %H-%M-%S")
+        return next(path for number in range(1, 1000)
+                    if not (path := folder / f"{name}{f' ({number})' if number > 1 else ''}{suffix}").exists())
+
+    def _try(self, does: Callable[[vsr.Live], object]) -> None:
+        live = self.bridge.live
+        if live is not None:
+            try:
+                does(live)
+            except (vsr.VsrError, OSError) as error:
+                self.message.emit(str(error), "", None)
+            self._show_state()
+
+    def toggle_recording(self) -> None:
+        def toggle(live: vsr.Live) -> None:
+            if live.recording:
+                live.stop_recording()
+            else:
+                live.record(self._place(QStandardPaths.StandardLocation.MoviesLocation, ".mkv"), self.panel.get("show"))
+                self._recording_since = time.monotonic()
+
+        self._try(toggle)
+
+    def snapshot(self) -> None:
+        self._try(lambda live: live.snapshot(
+            self._place(QStandardPaths.StandardLocation.PicturesLocation, ".png"), self.panel.get("show")))
+
+    def toggle_lending(self) -> None:
+        self._try(lambda live: live.stop_lending() if live.lending else live.lend(self.panel.get("show")))
+
+    # ---- as a page -------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[tuple[str, str]]:
+        return [(shown, text) for shown, text, _ in self._keys.values()]
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        held = event.modifiers() & (Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier)
+        command = None if held or event.isAutoRepeat() else self._keys.get(event.key())
+        if command is None:
+            super().keyPressEvent(event)
+        else:
+            command[2]()
+
+    def foot(self) -> int:
+        return self.foot_row.height() if self.foot_row.isVisible() else 0
+
+    def bare(self, on: bool) -> None:
+        self._bare = on
+        self.panel.setVisible(not on)
+        self.foot_row.setVisible(not on)
+
+    def busy(self) -> str | None:
+        live = self.bridge.live
+        return self.tr("A live picture is being recorded.") if live is not None and live.recording else None
+
+    def shut(self) -> None:
+        self._timer.stop()
+        self.bridge.shut()
+
+    def save_state(self, settings: QSettings) -> None:
+        source = self.source.currentText()
+        # Who logs in is nobody's business, nor is it the settings' file's
+        settings.setValue("source", source if vsr.shown_name(source) == source else "")
+        for name in ("size", "model", "scale", "show"):
+            settings.setValue(name, self.panel.get(name))
+        for name, value in {
+            "mirror": self.panel.mirror.isChecked(), "hold": self.panel.hold.isChecked(),
+            "mode": self.canvas.mode.value, "split": self.canvas.split,
+            "panel": self.panel.isVisibleTo(self) or self._bare,
+        }.items():  # fmt: skip
+            settings.setValue(name, value)
+
+    def restore_state(self, settings: QSettings) -> None:
+        if source := str(settings.value("source") or ""):
+            self.source.setEditText(source)
+        for name in ("size", "model", "show"):
+            self.panel.set(name, settings.value(name))
+        self.panel.set("scale", int(str(settings.value("scale", 2))))
+        self.panel.mirror.setChecked(str(settings.value("mirror")).lower() == "true")
+        self.panel.hold.setChecked(str(settings.value("hold")).lower() != "false")
+        mode = str(settings.value("mode", Mode.SPLIT))
+        self.set_mode(Mode(mode) if mode in tuple(Mode) else Mode.SPLIT)
+        self.canvas.split = float(str(settings.value("split", 0.5)))
+        self.panel.setVisible(str(settings.value("panel")).lower() != "false")
+
+
+def _moved(box: vsr.Box, x: int, y: int) -> vsr.Box:
+    return vsr.Box(box.left + x, box.top + y, box.right + x, box.bottom + y)
