@@ -21,6 +21,7 @@ from PySide6.QtGui import (
     QPainter,
     QPen,
     QPolygonF,
+    QRegion,
     QResizeEvent,
     QTransform,
     QWheelEvent,
@@ -36,7 +37,7 @@ _STEP = 1.25  # of the zoom, for a notch of the wheel or a key
 _MOST = 32.0  # screen pixels for one of the picture's
 _NEAR = 10  # logical pixels: so near, the split line can be taken
 _GRIP = 13
-_LOUPE, _LOUPE_ZOOM = 190, 4  # logical pixels of each of its halves; how much larger than the canvas
+_LOUPE, _LOUPE_ZOOM = 190, 4  # logical pixels of each of its halves; how much larger than the canvas, about
 _AROUND = 8  # pixels before enlarging that are asked for around what is seen, so that a little panning finds them
 _GAP = 2  # screen pixels between the sides
 
@@ -355,7 +356,8 @@ class Canvas(QWidget):
             return []
         draws = []
         for rect, image in zip(self._loupe_rects(), (self._painted.bicubic, self._painted.sr), strict=True):
-            large = QRectF(0, 0, place.width() * _LOUPE_ZOOM, place.height() * _LOUPE_ZOOM)
+            zoom = max(_WHOLE, round(_LOUPE_ZOOM * place.width() / self._shape.seen[0]))
+            large = QRectF(0, 0, *(side * zoom for side in self._shape.seen))
             large.moveTopLeft(QRectF(rect).center() - QPointF(x * large.width(), y * large.height()))
             if image is not None:
                 draws.append(self._draw(image, large, rect))
@@ -374,14 +376,21 @@ class Canvas(QWidget):
                     "difference": self.tr("Difference of luma ×8")}[side]
             right = side == "sr" and (self._mode is Mode.SPLIT or self._mode is Mode.SIDE)
             _paint_label(painter, seen, text, right)
+        has_loupe = self._loupe and self._mouse is not None and bool(self._loupe_draws())
         if self._mode is Mode.SPLIT and not self._peek:
+            painter.save()
+            if has_loupe:
+                first, second = (QRectF(rect.topLeft() / self.dims, rect.size() / self.dims)
+                                 for rect in self._loupe_rects())
+                free = QRegion(self.rect()) - QRegion(first.united(second).toRect())
+                painter.setClipRegion(free)
             self._paint_split(painter)
-        if self._loupe and self._mouse is not None and self._loupe_draws():
-            painter.setPen(QPen(QColor(255, 255, 255, 200), 1))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.restore()
+        if has_loupe:
             for rect, text in zip(self._loupe_rects(), self.labels, strict=True):
                 around = QRectF(rect.x() / self.dims, rect.y() / self.dims, _LOUPE, _LOUPE)
                 painter.setPen(QPen(QColor(255, 255, 255, 200), 1))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawRect(around)
                 _paint_label(painter, around, text.partition(" ·")[0], False, 4)
 

@@ -33,6 +33,7 @@ from ui.transport import SPEEDS, Bubble, Transport
 
 _RECENT = 8
 _METER_MS = 250
+_SAVING_MS = 500  # after the last picture that was saved, all are told
 _JUMP_S = 5
 _NUDGE = 0.01  # of the canvas's width, for the split by keys
 _PAN = 64  # logical pixels by a key
@@ -67,7 +68,7 @@ class ComparePage(QWidget):
         self._reference: Path | None = None
         self._truth = ""
         self._shown: vsr.Shown | None = None
-        self._loop: tuple[float | None, float | None] = None, None
+        self._loop: tuple[Fraction | None, Fraction | None] = None, None
         self._looping = False
         self._play_when_open = True
         self._saved: list[Path] = []
@@ -92,6 +93,8 @@ class ComparePage(QWidget):
         self._connect()
         self._meter = QTimer(self, interval=_METER_MS)
         self._meter.timeout.connect(self._tick)
+        self._saving = QTimer(self, interval=_SAVING_MS, singleShot=True)
+        self._saving.timeout.connect(self._tell_saved)
         QTimer.singleShot(0, self.inspector.fill)
 
     def _connect(self) -> None:
@@ -361,8 +364,12 @@ class ComparePage(QWidget):
             code, text = player.messages.popleft()
             if code == "saved":
                 self._saved.append(Path(text))
+                self._saving.start()
             else:
                 self.message.emit(text, "", None)
+
+    def _tell_saved(self) -> None:
+        """Of all pictures of a frame at once."""
         if self._saved:
             names, folder = ", ".join(path.name for path in self._saved), self._saved[0].parent
             self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show folder"),
@@ -419,7 +426,7 @@ class ComparePage(QWidget):
         if self.bridge.player is None:
             return
         marks = list(self._loop)
-        marks[which] = float(self.bridge.player.position)
+        marks[which] = self.bridge.player.position
         begin, end = marks
         if begin is not None and end is not None and end <= begin:
             marks[1 - which] = None
@@ -434,10 +441,10 @@ class ComparePage(QWidget):
         if not on:
             self._loop = None, None
         begin, end = self._loop
-        last = end if end is not None else float(player.duration_s or 0)
+        last = end if end is not None else Fraction(player.duration_s or 0)
         on = on and last > (begin or 0)
         player.set_loop((begin or 0, last) if on else None)
-        self.transport.show_loop(self._looping, begin, end)
+        self.transport.show_loop(self._looping, *(None if mark is None else float(mark) for mark in self._loop))
 
     def _louder(self, by: int) -> None:
         self.transport.volume.setValue(self.transport.volume.value() + by)
@@ -539,7 +546,7 @@ class ComparePage(QWidget):
         """Write what `vsr compare` does: a split where that is looked at, else side by side; the loop alone if any."""
         assert self._path is not None
         choice, (begin, end) = self.inspector.choice, self._loop
-        cut = vsr.Cut(Fraction(begin or 0), None if end is None else Fraction(end)) if self._looping else None
+        cut = vsr.Cut(begin or Fraction(0), end) if self._looping else None
         assert isinstance(choice.model, str)
         job = vsr.Job(self._path, output, choice.scale, model=choice.model, engine=choice.engine, cut=cut,
                       precision=choice.precision, overwrite=True,

@@ -256,6 +256,8 @@ class Inspector(QFrame):
         """Set what `choice` or the truth are; what there is not is left as it was."""
         for name, value in values.items():
             box = self._boxes[name]
+            if name == "model" and not self._entries and box.findData(value) < 0:
+                box.addItem(field_name(str(value)), value)  # until it is known what there is
             if (row := box.findData(value)) >= 0:
                 box.setCurrentIndex(row)
         self._mend()

@@ -297,6 +297,7 @@ class Strip(QFrame):
         theme.set_icon(dismiss, "close")
         theme.name(dismiss, self.tr("Dismiss"), key="Esc")
         dismiss.clicked.connect(self.dismiss)
+        theme.name(self._does, self.tr("What to do about it"))
         self._does.clicked.connect(self._act)
         layout = self._layout = QHBoxLayout(self)
         layout.setContentsMargins(2 * theme.UNIT, 4, 4, 4)
@@ -352,7 +353,7 @@ class Strip(QFrame):
         self._area = area
         if area.width() <= 0:
             return
-        words = self._text.fontMetrics().horizontalAdvance(self._text.text()) + 7 * theme.UNIT
+        words = self._text.fontMetrics().horizontalAdvance(self._text.text()) + 10 * theme.UNIT
         width = min(area.width(), max(240, words + (self._does.sizeHint().width() if self._does.text() else 0)))
         height = max(self._layout.heightForWidth(width), self.sizeHint().height())
         self.setGeometry(area.center().x() - width // 2, area.bottom() - height, width, height)
@@ -381,7 +382,8 @@ class Sheet(QFrame):
         self._grid.setColumnMinimumWidth(2, 3 * theme.UNIT)
 
     def show_over(self, area: QRect) -> None:
-        self.adjustSize()
+        self._grid.activate()
+        self.resize(self._grid.totalSizeHint())
         self.move(area.center() - self.rect().center())
         self.show()
         self.raise_()

@@ -1,0 +1,525 @@
+"""The window as a person uses it: opens, plays, compares, saves, exports, closes; and leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import Clip, Nearest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
+
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QThread, QTimer, QTranslator, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+from test_leaks import HANDLES, handles
+
+import vsr
+from ui import theme
+from ui.app import Faults
+from ui.bridge import Source
+from ui.canvas import Mode
+from ui.compare import ComparePage
+from ui.window import Window
+from vsr.player import Player
+from vsr.sides import Sides
+
+ROOT = Path(__file__).parents[1]
+WAIT_MS = 120_000
+RATE = 25
+GUI = threading.get_ident()
+
+
+class Watched(Nearest):
+    """Notes the threads in which it works, and may take its time."""
+
+    threads: set[int]
+    pause_s = 0.0
+
+    def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+        Watched.threads.add(threading.get_ident())
+        time.sleep(self.pause_s)
+        super()._run(luma, out)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> QSettings:
+    return QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat)
+
+
+@pytest.fixture
+def window(qtbot: QtBot, settings: QSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Window]:
+    """The window with a simple engine; its player and exports are real, its pictures' folder is a temporary one."""
+    Watched.threads = set()
+    monkeypatch.setattr(vsr, "Player", partial(Player, engines=Watched), raising=False)
+    monkeypatch.setattr("ui.compare.QStandardPaths.writableLocation", lambda place: str(tmp_path / "pictures"))
+    yield from opened(qtbot, settings)
+
+
+def opened(qtbot: QtBot, settings: QSettings) -> Iterator[Window]:
+    theme.apply(QApplication.instance())  # type: ignore[arg-type]
+    window = Window(settings, ("compare", "about"))
+    window.resize(1000, 640)
+    window.show()
+    qtbot.waitExposed(window)
+    yield window
+    window._sure = True
+    window.close()
+    assert not [thread for thread in window.findChildren(QThread) if thread.isRunning()]
+    assert GUI not in Watched.threads  # the window's thread computes nothing
+
+
+def page_of(window: Window) -> ComparePage:
+    page = window.pages["compare"]
+    assert isinstance(page, ComparePage)
+    return page
+
+
+def player_of(window: Window) -> Player:
+    player = page_of(window).bridge.player
+    assert player is not None
+    return player
+
+
+def shown(window: Window) -> vsr.Shown:
+    found = page_of(window)._shown
+    assert found is not None
+    return found
+
+
+def open_clip(qtbot: QtBot, window: Window, path: Path, play: bool = False) -> ComparePage:
+    page = page_of(window)
+    page.open([path], play)
+    qtbot.waitUntil(lambda: page._shown is not None and page._shown.engine is not None, timeout=WAIT_MS)
+    return page
+
+
+def on_screen(page: ComparePage) -> np.ndarray:
+    """What the canvas shows, without what is laid over it: (H, W, 3) BGR."""
+    over, page.canvas.paint_over = page.canvas.paint_over, lambda painter: None  # type: ignore[method-assign]
+    picture = page.canvas.grab().toImage()
+    page.canvas.paint_over = over  # type: ignore[method-assign]
+    shape = picture.height(), picture.bytesPerLine() // 4, 4
+    return np.frombuffer(picture.constBits(), np.uint8).reshape(shape)[:, : picture.width(), :3].copy()
+
+
+@pytest.fixture
+def long(clip: Clip) -> Path:
+    return clip("a.mp4", pts=range(0, 50 * 512, 512), size=(96, 64), audio=1)
+
+
+# ---- opening and playing -------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_video_plays_to_its_end(qtbot: QtBot, window: Window, long: Path) -> None:
+    held = QMimeData()
+    held.setUrls([QUrl.fromLocalFile(str(long))])
+    window.dropEvent(QDropEvent(QPointF(50, 50), Qt.DropAction.CopyAction, held, Qt.MouseButton.LeftButton,
+                                Qt.KeyboardModifier.NoModifier))
+    page = page_of(window)
+    qtbot.waitUntil(lambda: page._shown is not None and player_of(window).ended, timeout=WAIT_MS)
+    assert window.windowTitle() == "a.mp4 – VSR"
+    assert player_of(window).meter().shown > 5 and page.transport.bar.value() > 1900
+    page.toggle_playing()
+    qtbot.waitUntil(lambda: shown(window).time < 1, timeout=WAIT_MS)
+    qtbot.keyClick(page.canvas, Qt.Key.Key_Space)
+    assert not player_of(window).playing
+
+
+def test_steps_seeks_and_loops_are_exact(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+
+    def at(time: Fraction) -> None:
+        qtbot.waitUntil(lambda: shown(window).time == time, timeout=WAIT_MS)
+
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Left):
+        qtbot.keyClick(page.canvas, key)
+    at(Fraction(1, RATE))
+    page.transport.bar.setFocus()
+    x = page.transport.bar._x(1.0)
+    qtbot.mouseClick(page.transport.bar, Qt.MouseButton.LeftButton, pos=QPoint(round(x), 8))
+    qtbot.waitUntil(lambda: abs(shown(window).time - 1) < Fraction(1, 10), timeout=WAIT_MS)
+    page.seek(0.4)
+    at(Fraction(10, RATE))
+    qtbot.keyClick(page.canvas, Qt.Key.Key_I)
+    page.seek(0.8)
+    at(Fraction(20, RATE))
+    qtbot.keyClick(page.canvas, Qt.Key.Key_O)
+    page.seek(0.44)
+    at(Fraction(11, RATE))
+    seen: set[Fraction] = set()
+    page.toggle_playing()
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1.5:
+        qtbot.wait(10)
+        seen.add(shown(window).time)
+    page.toggle_playing()
+    assert seen and min(seen) >= Fraction(2, 5) and max(seen) < Fraction(4, 5)
+    qtbot.keyClick(page.canvas, Qt.Key.Key_R)
+    assert not page._looping
+
+
+def test_another_model_takes_over_while_it_plays(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long, play=True)
+    page.set_looping(True)
+    qtbot.waitUntil(lambda: page.inspector._boxes["model"].count() > 2, timeout=WAIT_MS)
+    page.inspector.choose(model="bicubic", scale=3)
+    page.inspector.chosen.emit()
+    qtbot.waitUntil(lambda: shown(window).choice.scale == 3, timeout=WAIT_MS)
+    assert player_of(window).playing and "Bicubic ×3" in page.canvas.labels[1]
+    assert page.canvas._shape is not None and page.canvas._shape.seen == (288, 192)
+    page.inspector.choose(model="fsrcnn-s-video")  # which has ×2 alone
+    assert page.inspector.choice.scale == 2
+
+
+def test_what_cannot_be_opened_is_told_in_words(qtbot: QtBot, window: Window, tmp_path: Path, long: Path) -> None:
+    wrong = tmp_path / "notes.mp4"
+    wrong.write_text("no video")
+    window.open([wrong])
+    qtbot.waitUntil(lambda: "notes.mp4" in window._strip.said, timeout=WAIT_MS)
+    page = page_of(window)
+    assert page.bridge.player is None and page._middle.currentWidget() is page._empty
+    open_clip(qtbot, window, long)
+    assert page._recent == [str(long)]
+
+
+# ---- looking -------------------------------------------------------------------------------------------------------
+
+
+def test_the_split_is_dragged_and_only_what_is_seen_is_computed(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    canvas = page.canvas
+    middle = canvas.rect().center()
+    left = QPoint(canvas.width() // 4, middle.y())
+    qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=middle)
+    qtbot.mouseMove(canvas, left)
+    qtbot.waitUntil(lambda: shown(window).bicubic is not None and shown(window).sr is not None
+                    and shown(window).bicubic.box == shown(window).sr.box, timeout=WAIT_MS)  # type: ignore[union-attr]
+    qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=left)
+    assert abs(canvas.split - 0.25) < 0.02
+
+    def narrow() -> bool:
+        now = shown(window)
+        return (now.bicubic is not None and now.sr is not None and now.bicubic.box.right < 60
+                and now.sr.box.left > 0 and now.sr.box.right == 96)
+
+    qtbot.waitUntil(narrow, timeout=WAIT_MS)
+    for key, wanted in ((Qt.Key.Key_A, (None, 96)), (Qt.Key.Key_A, (96, None)), (Qt.Key.Key_T, (96, 96)),
+                        (Qt.Key.Key_D, (96, 96))):
+        qtbot.keyClick(canvas, key)
+        qtbot.waitUntil(lambda wanted=wanted: tuple(  # type: ignore[misc]
+            side and side.box.right for side in (shown(window).bicubic, shown(window).sr)) == wanted, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: canvas._painted.difference is not None, timeout=WAIT_MS)
+    qtbot.keyPress(canvas, Qt.Key.Key_B)
+    assert [side for _, side in canvas._panes()] == ["bicubic"]
+    qtbot.keyRelease(canvas, Qt.Key.Key_B)
+    assert [side for _, side in canvas._panes()] == ["difference"]
+
+
+def test_zoom_keeps_what_is_under_the_pointer(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    canvas = page.canvas
+    assert canvas.fits
+    at = QPointF(canvas.width() * 0.6, canvas.height() * 0.55)
+
+    def under() -> tuple[float, float]:
+        place = canvas._place(canvas._panes()[0][0])
+        return (at.x() - place.x()) / place.width(), (at.y() - place.y()) / place.height()
+
+    before = under()
+    canvas.zoom(4, at)
+    assert under() == pytest.approx(before, abs=0.01)
+    assert canvas.percent % 100 == 0  # large pixels are whole
+    box = canvas.view().sr
+    assert box is not None and box.width < 96
+    qtbot.mouseDClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(20, 20))
+    assert canvas.fits
+    qtbot.keyClick(canvas, Qt.Key.Key_Z)
+    assert canvas.percent == 100
+    canvas.zoom(8)
+    canvas.pan(QPointF(1e6, 1e6))
+    place = canvas._place(canvas._panes()[0][0])
+    assert (place.x(), place.y()) == (0, 0)  # no further than to the edge
+
+
+def test_a_saved_frame_is_what_the_engine_makes_and_what_is_on_screen(
+    qtbot: QtBot, window: Window, clip: Clip, tmp_path: Path
+) -> None:
+    path = clip("a.mkv", size=(96, 64), color=(1, 1, 1, 1))
+    page = open_clip(qtbot, window, path)
+    qtbot.keyClick(page.canvas, Qt.Key.Key_Right)
+    qtbot.waitUntil(lambda: shown(window).time == Fraction(1, RATE), timeout=WAIT_MS)
+    qtbot.keyClick(page.canvas, Qt.Key.Key_P)
+    qtbot.waitUntil(lambda: "compared.png" in window._strip.said, timeout=WAIT_MS)
+    assert "0.040s" in window._strip.said
+    saved = {path.stem.rpartition("s-")[2]: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
+    names = [path.name for path in (tmp_path / "pictures").iterdir()]
+    assert len(saved) == 3, names
+    player = player_of(window)
+    frame = shown(window).source
+    with Sides(page.inspector.choice, player.layout, False, frame.color.chroma_location, Nearest) as sides:
+        made = sides.sr(frame)
+    assert made is not None
+    wanted = vsr.on_screen(made.frame)[..., :3]
+    mine = next(cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir() if "fsrcnn-s" in path.name)
+    np.testing.assert_array_equal(mine, wanted)
+    qtbot.keyClick(page.canvas, Qt.Key.Key_A)  # the model's side alone
+    qtbot.keyClick(page.canvas, Qt.Key.Key_Z)
+    qtbot.waitUntil(lambda: page.canvas._painted.sr is not None
+                    and page.canvas._painted.sr.pixels.shape == (128, 192, 4), timeout=WAIT_MS)
+    picture, place = on_screen(page), page.canvas._place(page.canvas._panes()[0][0]).toRect()
+    np.testing.assert_array_equal(picture[place.top() : place.top() + 128, place.left() : place.left() + 192], wanted)
+
+
+def test_both_sides_are_measured_against_the_truth(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    page.measure("restore")
+    qtbot.waitUntil(lambda: page._shown is not None and page._shown.scores is not None, timeout=WAIT_MS)
+    scores = shown(window).scores
+    assert scores is not None and shown(window).source.width == 48
+    assert page.inspector._score["bicubic"][0].text() == f"{scores.bicubic.psnr:.2f}"
+    assert page.inspector._scores.isVisible()
+    page.measure("")
+    assert not page.inspector._scores.isVisible()
+    qtbot.waitUntil(lambda: shown(window).source.width == 96, timeout=WAIT_MS)
+
+
+# ---- sound ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_pulls_the_sound_that_belongs_to_the_picture(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    player = player_of(window)
+    assert player.has_sound and page.transport.volume.isEnabled()
+    source = Source(player, lambda: 0.02)
+    assert set(source.readData(8000)) == {0}  # at a pause there is none
+    page.toggle_playing()
+    heard = np.concatenate([np.frombuffer(source.readData(8 * 4800), np.float32) for _ in range(5)])
+    assert np.abs(heard).max() > 0.1 and heard.size == 5 * 4800 * 2
+    source.close()
+
+
+# ---- exports and the end -------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_is_exported_beside_the_playing(
+    qtbot: QtBot, window: Window, long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vsr.pipeline import run
+
+    monkeypatch.setattr(vsr, "run", partial(run, engines=Watched), raising=False)
+    page = open_clip(qtbot, window, long)
+    page._loop = Fraction(2, 5), Fraction(4, 5)
+    page.set_looping(True)
+    target = tmp_path / "both.mp4"
+    page.export(target)
+    assert page.busy() and page._exporting.isVisible()
+    qtbot.waitUntil(lambda: "both.mp4" in window._strip.said, timeout=WAIT_MS)
+    assert target.exists() and not page.busy() and vsr.probe(target).streams
+    assert not page._exporting.isVisible()
+
+
+def test_closing_while_working_asks_once_and_leaves_nothing(
+    qtbot: QtBot, window: Window, long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vsr.pipeline import run
+
+    class Slow(Watched):
+        pause_s = 0.2
+
+    monkeypatch.setattr(vsr, "run", partial(run, engines=Slow), raising=False)
+    page = open_clip(qtbot, window, long, play=True)
+    page.export(tmp_path / "both.mp4")
+    window.close()
+    question = window._question
+    assert question is not None and window.isVisible() and "exported" in question.informativeText()
+    window.close()
+    assert window._question is question  # once
+    stay = question.escapeButton()
+    assert stay is not None
+    stay.click()
+    assert window.isVisible() and page.busy()
+    window.close()
+    again = window._question
+    assert again is not None
+    stop = next(button for button in again.buttons() if button.text() == "Stop and close")
+    stop.click()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=WAIT_MS)
+    assert page.bridge.player is None and not page.busy()
+    assert sorted(path.name for path in tmp_path.iterdir() if "both" in path.name) == []
+    gc.collect()
+    if HANDLES.is_dir():
+        assert [name for name in handles() if name.endswith(".mp4")] == []
+
+
+def test_what_was_chosen_comes_back(qtbot: QtBot, window: Window, settings: QSettings, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    qtbot.waitUntil(lambda: page.inspector._boxes["model"].count() > 2, timeout=WAIT_MS)
+    page.inspector.choose(model="bicubic", scale=3, precision="fp32")
+    page.set_mode(Mode.SIDE)
+    page.transport.volume.setValue(33)
+    page.transport.mute.setChecked(True)
+    page.canvas.split = 0.3
+    window.close()
+    for later in opened(qtbot, settings):
+        page = page_of(later)
+        qtbot.waitUntil(lambda page=page: page.inspector._boxes["model"].count() > 2,  # type: ignore[misc]
+                        timeout=WAIT_MS)
+        choice = page.inspector.choice
+        assert (choice.model, choice.scale, choice.precision) == ("bicubic", 3, "fp32")
+        assert page.canvas.mode is Mode.SIDE and page.canvas.split == 0.3
+        assert page.transport.loudness == 0 and page.transport.volume.value() == 33
+        assert page._recent == [str(long)]
+
+
+# ---- the window's thread -------------------------------------------------------------------------------------------
+
+
+def test_the_window_stays_awake_while_an_engine_is_slow(
+    qtbot: QtBot, window: Window, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its longest stall is shorter than what a frame takes, though it is panned, zoomed and repainted all the time."""
+    monkeypatch.setattr(Watched, "pause_s", 1.0)
+    page = open_clip(qtbot, window, long)
+    gaps: list[float] = []
+    last = time.perf_counter()
+
+    def beat() -> None:
+        nonlocal last
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+
+    timer = QTimer(interval=1)
+    timer.timeout.connect(beat)
+    timer.start()
+    page.toggle_playing()
+    for turn in range(20):
+        page.canvas.zoom(1.5 if turn % 2 else 0.7)
+        page.canvas.split = turn / 20
+        page.seek(turn / 20)
+        qtbot.wait(100)
+    timer.stop()
+    took = statistics.median(player_of(window)._measures.ms["upscale"])
+    print(f"longest stall {1000 * max(gaps):.0f} ms, a frame {took:.0f} ms")
+    assert 1000 * max(gaps) < took
+
+
+def test_the_window_opens_without_a_decoder_or_framework(tmp_path: Path) -> None:
+    code = (
+        "import sys; from PySide6.QtCore import QSettings; from ui.app import application\n"
+        "from ui.window import Window\n"
+        f"app = application([]); window = Window(QSettings({str(tmp_path / 's.ini')!r}, QSettings.Format.IniFormat))\n"
+        "window.show(); app.processEvents(); window.repaint()\n"
+        "print('loaded:', *{name.partition('.')[0] for name in sys.modules}); window.close()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen"})
+    loaded = set(run.stdout.rpartition("loaded:")[2].split())
+    assert "PySide6" in loaded and not loaded & {"torch", "av", "cv2", "halide"}
+    assert "QtMultimedia" not in run.stderr
+
+
+def test_qt_keeps_its_hands_off_none() -> None:
+    """PySide6 6.12 loses a reference to None with every call under Python 3.11, until the process dies."""
+    widget = QWidget()
+    before = sys.getrefcount(None)
+    for _ in range(2000):
+        widget.update()
+    assert sys.getrefcount(None) > before - 1000
+
+
+# ---- words and keys ------------------------------------------------------------------------------------------------
+
+
+def test_every_control_has_a_name_a_tooltip_and_the_keyboard(qtbot: QtBot, window: Window, long: Path) -> None:
+    open_clip(qtbot, window, long)
+    window.show_place("about")
+    nameless = []
+    for widget in window.findChildren(QWidget):
+        if isinstance(widget, QAbstractButton | QComboBox | QSlider) and widget.objectName() != "qt_toolbar_ext_button":
+            reached = widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+            if isinstance(widget, QAbstractButton) and widget.group() is not None:
+                reached = True  # by the arrow keys, from the one of the group that is chosen
+            if not (widget.accessibleName() and widget.toolTip() and reached):
+                nameless.append((type(widget).__name__, widget.accessibleName(), widget.toolTip(), bool(reached)))
+    assert nameless == []
+
+
+class Shouting(QTranslator):
+    """Translates everything, so that what is not to be translated shows."""
+
+    def translate(self, context: str, text: str, comment: str | None = None, n: int = -1) -> str:
+        return f"«{text}»"
+
+    def isEmpty(self) -> bool:
+        return False
+
+
+def test_all_texts_can_be_translated(qtbot: QtBot, qapp: QApplication, settings: QSettings) -> None:
+    Watched.threads = set()
+    shouting = Shouting()
+    qapp.installTranslator(shouting)
+    try:
+        for window in opened(qtbot, settings):
+            window.toggle_help()
+            texts = [widget.text() for widget in window.findChildren(QWidget)
+                     if isinstance(widget, QLabel | QPushButton) and widget.text()]
+            tips = [widget.toolTip() for widget in window.findChildren(QWidget) if widget.toolTip()]
+            names = {"Bicubic", "PSNR", "SSIM", f"VSR {vsr.__version__}", "Ctrl+O", "Ctrl+Q"}
+            keys = re.compile(r"\W*(\w\W+)*\w?\W*")
+            assert [text for text in [*texts, *tips] if "«" not in text and text not in names
+                    and any(map(str.isalpha, text)) and not keys.fullmatch(text)] == []
+    finally:
+        qapp.removeTranslator(shouting)
+
+
+def test_an_error_of_our_own_is_told_with_its_details(
+    qtbot: QtBot, window: Window, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    Faults(window).watch()
+    try:
+        raise ValueError("a made-up fault")
+    except ValueError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    qtbot.waitUntil(lambda: "a made-up fault" in window._strip.said, timeout=WAIT_MS)
+    window._strip._does.click()
+    copied = QGuiApplication.clipboard().text()
+    assert "Traceback" in copied and f"VSR {vsr.__version__}" in copied
+    assert "made-up" in capsys.readouterr().err
+
+
+def test_the_machine_is_examined_in_another_process(qtbot: QtBot, window: Window) -> None:
+    window.show_place("about")
+    about: Any = window.pages["about"]
+    qtbot.waitUntil(lambda: bool(about._facts), timeout=WAIT_MS)
+    texts = {label.text() for label in about.findChildren(QLabel)}
+    assert f"{about._facts['engine']} {about._facts['precision']}: {about._facts['why']}" in texts
+
+
