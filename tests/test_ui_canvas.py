@@ -64,7 +64,7 @@ def shot(canvas: Canvas) -> np.ndarray:
 def made(gpu: bool, qtbot: QtBot) -> Canvas:
     canvas = Canvas(gpu)
     canvas.paint_over = lambda painter: None  # type: ignore[method-assign]
-    canvas.resize(350, 260)
+    canvas.resize(420, 300)
     canvas.show()
     qtbot.addWidget(canvas)
     qtbot.waitExposed(canvas)
@@ -99,7 +99,7 @@ def test_pictures_are_shown_as_they_are_to_be_seen(raster: Canvas, orientation: 
         picture[place.top() : place.top() + len(wanted), place.left() : place.left() + wanted.shape[1]], wanted)
     view = raster.view()
     assert view.sr == WHOLE and view.bicubic is None
-    raster.zoom(3)
+    raster.zoom(8)
     raster.pan(QPointF(400, 400))  # to the upper left of what is seen
     seen = raster.view().sr
     assert seen is not None
@@ -133,7 +133,7 @@ def test_a_part_lies_where_the_whole_has_it(raster: Canvas) -> None:
 @pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_both_painters_make_the_same_pixels(both: tuple[Canvas, Canvas], mode: Mode, orientation: int) -> None:
-    """All equal at whole zooms; between pixels within a level, of noise within what Qt's filter rounds away."""
+    """All equal at whole zooms; between pixels within two, of noise within what Qt's filter rounds away."""
     for sharp in (True, False):
         pictures = [noise(seed) if sharp else scenery() for seed in (3, 4, 5)]
         painted = Painted(*(Image(WHOLE, pixels) for pixels in pictures))
@@ -150,7 +150,7 @@ def test_both_painters_make_the_same_pixels(both: tuple[Canvas, Canvas], mode: M
                 shots.append(shot(canvas))
             apart = np.abs(shots[0] - shots[1]).max()
             whole = zoom is not None and zoom == round(zoom)
-            assert shots[0].std() > 5 and apart <= (0 if whole else 6 if sharp else 1), (sharp, zoom)
+            assert shots[0].std() > 5 and apart <= (0 if whole else 6 if sharp else 2), (sharp, zoom)
 
 
 def test_the_loupe_shows_both_sides_of_one_place(raster: Canvas) -> None:
