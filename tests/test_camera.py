@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.server
 import itertools
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -417,6 +421,60 @@ def test_a_playlist_from_the_net_opens_no_local_file(how: str, clip: Clip) -> No
 
     with served(respond) as address, pytest.raises(InputError):
         first(f"{address}/live.m3u8")
+
+
+@pytest.mark.parametrize("name", ["live.ffconcat", "live.sdp", "live.m3u8", "moved"])
+def test_no_other_form_of_playlist_opens_a_local_file_either(name: str, clip: Clip) -> None:
+    path = clip("secret.ts", codec="libx264")
+    contents = {
+        "live.ffconcat": f"ffconcat version 1.0\nfile 'file:{path}'\n",
+        "live.sdp": f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\na=control:file://{path}\nm=video 0 RTP/AVP 33\n",
+        "live.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI=\"file://{path}\"\n#EXTINF:1,\nfile://{path}\n",
+    }
+
+    def respond(handler: http.server.BaseHTTPRequestHandler, stop: threading.Event) -> None:
+        if name == "moved":
+            handler.send_response(302)
+            handler.send_header("Location", f"file://{path}")
+            handler.end_headers()
+            return
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(contents[name].encode())
+
+    with served(respond) as address, pytest.raises(InputError):
+        first(f"{address}/{name}")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or "x11grab" not in av.formats_available, reason="captures an X display")
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs an X display of its own: Xvfb")
+def test_the_screen_and_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    number, write = os.pipe()
+    with os.fdopen(number) as told:
+        xvfb = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "320x200x24"], pass_fds=[write],
+                                stderr=subprocess.DEVNULL)
+        try:
+            os.close(write)
+            monkeypatch.setenv("DISPLAY", f":{told.readline().strip()}")
+            frames = first("screen", 2, asked=Asked(rate=Fraction(20)))
+            assert [frame.luma.shape for frame in frames] == [(200, 320)] * 2
+            assert frames[0].planes[1].shape == (200, 320)
+            assert first("screen:64x48+10+20")[0].luma.shape == (48, 64)
+            with pytest.raises(InputError, match="the screen cannot be opened"):
+                first("screen:640x480+0+0")
+        finally:
+            xvfb.terminate()
+            xvfb.wait()
+
+
+def test_a_screen_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera.sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(InputError, match="no X display"):
+        first("screen")
+    monkeypatch.setattr(camera.sys, "platform", "darwin")
+    with pytest.raises(InputError, match="only all of it"):
+        first("screen:64x48+10+20")
 
 
 def test_a_playlist_of_pieces_from_the_same_place_plays(clip: Clip) -> None:

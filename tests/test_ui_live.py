@@ -15,7 +15,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 pytest.importorskip("PySide6.QtWidgets", reason="the window needs Qt's libraries")
 
-from PySide6.QtCore import QSettings, QStandardPaths, Qt
+from PySide6.QtCore import QPoint, QSettings, QStandardPaths, Qt
 from PySide6.QtWidgets import QAbstractButton, QComboBox
 
 import vsr
@@ -94,6 +94,43 @@ def test_a_region_becomes_the_whole_picture_and_back(page: LivePage, qtbot: Any)
     assert live.view.sr is not None and live.view.sr.within(region) == live.view.sr
     page.toggle_region()
     until(qtbot, lambda: page.panel.about.text().startswith("640×360"))
+
+
+def test_a_region_is_dragged_with_shift(page: LivePage, qtbot: Any) -> None:
+    live = running(page, qtbot)
+    page.set_mode(Mode.FLICKER)
+    middle = page.canvas.rect().center()
+    shift, left = Qt.KeyboardModifier.ShiftModifier, Qt.MouseButton.LeftButton
+    corner = QPoint(middle.x() + 150, middle.y() + 90)
+    qtbot.mousePress(page.canvas, left, shift, middle)
+    qtbot.mouseMove(page.canvas, corner)
+    assert page._band.isVisible()
+    qtbot.mouseRelease(page.canvas, left, shift, corner)
+    assert not page._band.isVisible()
+    zoom = page.canvas.percent / 100 * 2
+    region = live.region
+    assert region is not None and abs(region.width - 150 / zoom) <= 8 and abs(region.height - 90 / zoom) <= 8
+    assert abs(region.left - 320) <= 8 and abs(region.top - 180) <= 8
+    until(qtbot, lambda: page.panel.about.text().startswith(f"{region.width}×{region.height}"))
+    qtbot.mousePress(page.canvas, left, shift, middle)
+    qtbot.mouseRelease(page.canvas, left, shift, middle)  # means nothing
+    assert live.region == region
+
+
+def test_the_command_opens_the_page(page: LivePage, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ui.app
+    from vsr.cli import main
+
+    asked: list[Any] = []
+    monkeypatch.setattr(ui.app, "main", lambda files, live=None: asked.append(live) or 0)
+    assert main(["live", "--source", "test", "--model", "bicubic", "--size", "320x180", "--mirror", "--pinned"]) == 0
+    page.watch(**asked[0])
+    until(qtbot, lambda: page.panel.about.text() == "320×180 → 640×360")
+    assert page.wanted == "test" and page.panel.mirror.isChecked() and not page.panel.hold.isChecked()
+    assert main(["live", "--source", "test", "--record", "a.mkv"]) == 2
+    assert main(["live", "--source", "test", "--model", "no-such"]) == 2
+    assert main(["live", "--source", "gopher://x"]) == 2
+    assert len(asked) == 1
 
 
 def test_recording_and_snapshots_go_to_their_folders(page: LivePage, qtbot: Any, tmp_path: Path) -> None:

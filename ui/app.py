@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from PySide6.QtCore import QLibraryInfo, QLocale, QObject, QSettings, QTimer, QTranslator, Signal
 from PySide6.QtGui import QGuiApplication, QIcon
@@ -64,8 +65,9 @@ def application(arguments: Sequence[str]) -> QApplication:
     return app
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Open the window with the files that are named, and return when it is closed."""
+def main(arguments: Sequence[str] | None = None, live: Mapping[str, Any] | None = None) -> int:
+    """Open the window with the files that are named, or the Live page with what ``live`` asks for (`LivePage.watch`),
+    and return when it is closed."""
     files = [Path(name) for name in (sys.argv[1:] if arguments is None else arguments)]
     app = application([])
     window = Window(QSettings())
@@ -77,4 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     window.show()
     if files:
         QTimer.singleShot(0, lambda: window.open(files))
+    if live is not None:
+        window.show_place("live")
+        window.page.watch(**live)
     return app.exec()

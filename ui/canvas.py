@@ -299,7 +299,15 @@ class Canvas(QWidget):
             boxes = dict.fromkeys(("bicubic", "sr"), next(iter(boxes.values())))
         return vsr.View(boxes.get("bicubic"), boxes.get("sr"))
 
-    def _box(self, place: QRectF, seen: QRect) -> vsr.Box | None:
+    def box_of(self, area: QRectF) -> vsr.Box | None:
+        """The stored pixels that lie in a rectangle of the canvas, in logical pixels; None where none do."""
+        if self._shape is None:
+            return None
+        seen = QRectF(area.topLeft() * self.dims, area.size() * self.dims).toAlignedRect()
+        pane = self._pane_at(area.center())
+        return self._box(self._place(pane), seen.intersected(pane), around=0)
+
+    def _box(self, place: QRectF, seen: QRect, around: int = _AROUND) -> vsr.Box | None:
         """The stored pixels that lie in ``seen``, and a little around them."""
         assert self._shape is not None
         inside = QRectF(seen).intersected(place)
@@ -309,7 +317,7 @@ class Canvas(QWidget):
         area = back.mapRect(inside)
         box = vsr.Box(int(area.left()), int(area.top()), -int(-area.right() // 1), -int(-area.bottom() // 1))
         whole = vsr.Box(0, 0, self._shape.width, self._shape.height)
-        return box.grown(_AROUND, (16, 16)).within(whole)
+        return (box.grown(around, (16, 16)) if around else box).within(whole)
 
     # ---- drawing ---------------------------------------------------------------------------------------------------
 

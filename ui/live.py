@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import QObject, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QKeyEvent, QShowEvent
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QKeyEvent, QMouseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QRubberBand,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -33,6 +34,7 @@ from ui.inspector import WIDTH, field_name
 
 _METER_MS = 250
 _SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
+_LEAST_DRAG = 16  # logical pixels: a shorter one means nothing
 _Key = Qt.Key
 _QUIET = {"mode", "back"}  # messages that the picture itself tells
 
@@ -316,6 +318,9 @@ class LivePage(QWidget):
         self.foot_row = self._foot()
         self.setFocusProxy(self.canvas)
         self.canvas.setAccessibleName(self.tr("Live picture"))
+        self._band = QRubberBand(QRubberBand.Shape.Rectangle, self.canvas)
+        self._corner: QPointF | None = None  # where a part of the picture is dragged from
+        self.canvas.installEventFilter(self)
         left = QVBoxLayout(spacing=0)
         left.addWidget(self.canvas, 1)
         left.addWidget(self.foot_row)
@@ -385,8 +390,8 @@ class LivePage(QWidget):
                             self.snapshot, False)
         self._lend = button("lend", tr("Virtual camera"), tr("Lend the picture to other programs as a camera"), "V",
                             self.toggle_lending, True)
-        self._region = button("region", tr("Only what is seen"),
-                              tr("Zoom in first: only that part is enlarged, recorded and lent from then on"), "K",
+        self._region = button("region", tr("Only a part"),
+                              tr("Drag with Shift, or zoom in first: only that is enlarged, recorded and lent"), "K",
                               self.toggle_region, True)
         full = button("full", tr("Full screen"), tr("The picture alone"), "F",
                       lambda: self.window().toggle_full_screen(), False)  # type: ignore[attr-defined]
@@ -429,17 +434,25 @@ class LivePage(QWidget):
         self.start()
 
     def start(self) -> None:
-        source = self.wanted
+        self.watch(self.wanted, self.panel.choice, self.panel.wish, not self.panel.hold.isChecked())
+
+    def watch(self, source: str, choice: vsr.Choice, asked: vsr.Asked, pinned: bool = False, **more: Any) -> None:
+        """Open ``source``; all this is as `vsr.Live` takes it."""
         try:
             vsr.check_source(source)
         except vsr.UsageError as error:
             self.message.emit(str(error), "", None)
             return
+        if source != self.wanted:
+            self.source.setEditText(source)
+        self.panel.set("model", choice.model)
+        self.panel.set("scale", choice.scale)
+        self.panel.hold.setChecked(not pinned)
+        self.panel.mirror.setChecked(asked.mirrored)
         self._running = True
         self.canvas.clear()
         self.canvas.labels = "Bicubic", self.tr("opening…")
-        self.bridge.open(source, choice=self.panel.choice, asked=self.panel.wish,
-                         pinned=not self.panel.hold.isChecked(), view=self.canvas.view())
+        self.bridge.open(source, choice=choice, asked=asked, pinned=pinned, view=self.canvas.view(), **more)
         self._show_state()
         self.canvas.setFocus()
 
@@ -573,18 +586,43 @@ class LivePage(QWidget):
     def toggle_region(self) -> None:
         """Keep to what is seen of the picture now, or to all of it again."""
         live = self.bridge.live
+        if live is not None and live.region is None:
+            self._keep_to(self.canvas.box_of(QRectF(self.canvas.rect())))
+        else:
+            self._keep_to(None)
+
+    def _keep_to(self, box: vsr.Box | None) -> None:
+        """To that part of the picture as it is shown; None is all that there is."""
+        live = self.bridge.live
         if live is None:
             return
-        if live.region is None:
-            boxes = [box for box in live.view if box is not None]
-            if boxes:
-                lefts, tops, rights, bottoms = zip(*boxes, strict=True)
-                live.region = vsr.Box(min(lefts), min(tops), max(rights), max(bottoms)).grown(0, (4, 4))
-        else:
-            live.region = None
+        if box is not None and live.region is not None:
+            box = _moved(box, live.region.left, live.region.top)
+        live.region = box and box.grown(0, (4, 4))
         live.view = vsr.View()  # until the canvas has a picture of that shape
         self.canvas.fit()
         self._show_state()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """A drag with Shift on the canvas chooses a part of the picture."""
+        if isinstance(event, QMouseEvent):
+            at, kind = event.position(), event.type()
+            shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
+            if kind is QEvent.Type.MouseButtonPress and shift and event.button() is Qt.MouseButton.LeftButton:
+                self._corner = at
+            elif self._corner is not None:
+                area = QRectF(self._corner, at).normalized()
+                self._band.setGeometry(area.toRect())
+                self._band.setVisible(kind is QEvent.Type.MouseMove)
+                if kind is QEvent.Type.MouseButtonRelease:
+                    self._corner = None
+                    box = self.canvas.box_of(area)
+                    if min(area.width(), area.height()) >= _LEAST_DRAG and box is not None:
+                        self._keep_to(box)
+            else:
+                return False
+            return True
+        return super().eventFilter(watched, event)
 
     def _toggle_panel(self) -> None:
         self.panel.setVisible(not self.panel.isVisible())

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from vsr.bench import EngineSpeed, FileSpeed
     from vsr.job import Job
     from vsr.live import Live
+    from vsr.media.camera import Asked
     from vsr.quality.evaluate import Score
     from vsr.quality.metrics import Metrics
+    from vsr.sides import Box, Choice
 
     Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
 
@@ -432,8 +434,6 @@ def run_live(args: argparse.Namespace) -> int:
         else:
             print("\n".join(f"{index}: {printable(name)}" for index, name in found) or "no camera is found")
         return 0
-    if not args.headless:
-        raise UsageError("there is no window for this yet; add --headless")
     from vsr.live import Live
     from vsr.models.catalogue import load_file
     from vsr.sides import WHOLE, Box, Choice, View
@@ -452,6 +452,8 @@ def run_live(args: argparse.Namespace) -> int:
         width, height, x, y = args.region
         part = Box(x, y, x + width, y + height)
     asked = Asked(size, args.fps, args.pixel_format, args.mirror)
+    if not args.headless:
+        return run_live_window(args, choice, asked, part)
     show = display(args.progress)
     try:
         with signals_cancel() as cancel, Live(args.source, choice, asked=asked, view=View(None, WHOLE), region=part,
@@ -464,6 +466,19 @@ def run_live(args: argparse.Namespace) -> int:
         return error.exit_status
     finally:
         show.close()
+
+
+def run_live_window(args: argparse.Namespace, choice: Choice, asked: Asked, part: Box | None) -> int:
+    """The Live page with this source. What a window has no need of is for --headless."""
+    for name in ("record", "virtual_camera", "duration"):
+        if getattr(args, name):
+            raise UsageError(f"the window has buttons and no --{name.replace('_', '-')}; add --headless")
+    from vsr.models.catalogue import find
+
+    if isinstance(choice.model, str):
+        find(choice.model, choice.scale)
+    return open_window([], {"source": args.source, "choice": choice, "asked": asked, "region": part, "fps": args.hold,
+                            "pinned": args.pinned})
 
 
 def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argparse.Namespace) -> int:
@@ -577,11 +592,15 @@ def run_doctor(args: argparse.Namespace) -> int:
 
 
 def run_gui(args: argparse.Namespace) -> int:
+    return open_window([str(path) for path in args.files])
+
+
+def open_window(files: list[str], live: dict[str, Any] | None = None) -> int:
     try:
         from ui.app import main as window
     except ImportError as error:
         raise EngineError(f"the window cannot be opened: {error}") from None
-    return window([str(path) for path in args.files])
+    return window(files, live)
 
 
 # ---- measure and train -------------------------------------------------------------------------------------------
