@@ -288,12 +288,14 @@ def test_the_document_says_what_was_reached_and_what_not(capsys: pytest.CaptureF
 
 def test_playing_is_measured(clip: Clip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(player, "measure_playing", functools.partial(player.measure_playing, seconds=1.5))
+    monkeypatch.setattr(bench, "measure_window", functools.partial(bench.measure_window, seconds=1.5))
     path = str(clip("a.mp4"))
     assert main(["bench", "--play", path, "--model", "bicubic", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["v"] == 1 and told["video_fps"] == 25 and told["meter"]["shown"] > 1
+    assert told["window"]["drawn_fps"] > 1 and told["window"]["longest_stall_ms"] > 0
     assert told["engine"] and abs(told["shown_fps"] * told["seconds"] - told["meter"]["shown"]) <= 1
     assert main(["bench", "--play", path, "--model", "bicubic"]) == 0
     said = capsys.readouterr().out
-    assert "25.00 are shown" in said and "longest stall" in said
+    assert "25.00 are shown" in said and "longest stall" in said and "never stood still" in said
     assert main(["bench", "--play", path, "--file", path]) == 2

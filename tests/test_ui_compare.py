@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ from ui.bridge import Source
 from ui.canvas import Mode
 from ui.compare import ComparePage
 from ui.window import Window
+from vsr.media.decode import Decoder
+from vsr.media.picture import seen_color
 from vsr.player import Player
 from vsr.sides import Sides
 
@@ -181,6 +184,25 @@ def test_steps_seeks_and_loops_are_exact(qtbot: QtBot, window: Window, long: Pat
     assert seen and min(seen) >= Fraction(2, 5) and max(seen) < Fraction(4, 5)
     qtbot.keyClick(page.canvas, Qt.Key.Key_R)
     assert not page._looping
+
+
+def test_the_bar_shows_what_is_to_be_seen_at_a_time(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    bar = page.transport.bar
+    pictures: list[np.ndarray] = []
+    page._glances.made.connect(lambda pixels, orientation: pictures.append(pixels))
+    with Decoder(long) as video:
+        frames = [replace(item, color=seen_color(item.color, 96, 64)) for item in video if isinstance(item, vsr.Frame)]
+    for seconds in (1.01, 0.22):
+        x = round(bar._x(seconds))
+        qtbot.mouseMove(bar, QPoint(x, 8))
+        wanted = vsr.on_screen(frames[int(bar._time(x) * RATE)])
+        qtbot.waitUntil(lambda wanted=wanted: bool(pictures)  # type: ignore[misc]
+                        and np.array_equal(pictures[-1], wanted), timeout=WAIT_MS)
+    assert page._bubble.isVisible() and page._bubble._time.text().startswith("00:00.2")
+    assert shown(window).time == 0  # where it stands, nothing changes
+    bar.leaveEvent(None)
+    assert not page._bubble.isVisible()
 
 
 def test_another_model_takes_over_while_it_plays(qtbot: QtBot, window: Window, long: Path) -> None:

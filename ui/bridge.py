@@ -16,6 +16,7 @@ from PySide6.QtCore import QIODevice, QObject, QThread, Signal, Slot
 import vsr
 
 _RATE, _CHANNELS, _BYTES = 48000, 2, 4
+_GLANCE, _GLANCES_MB = 200, 16  # pixels of a small picture's longer side, at most; what their player may keep
 _BUFFER_S = 0.08  # of sound that the device holds: what is heard lags behind what is asked for by no more
 
 
@@ -139,6 +140,67 @@ class Bridge(QObject):
         if self.player is not None:
             self.player.close()
             self.player = None
+
+
+class Glances(QObject):
+    """Small pictures of any time of a video, by a player of their own, which is opened when there is first one to make.
+    ``made`` brings the newest."""
+
+    made = Signal(object, int)  # pixels (H, W, 4) BGRA, and EXIF's orientation
+    _arrived = Signal()
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._path: Path | None = None
+        self._player: vsr.Player | None = None
+        self._work: Work | None = None
+        self._seconds: float | None = None
+        self._arrived.connect(self._take)
+
+    def glance(self, path: Path, seconds: float) -> None:
+        """Make one of that time; where another is being made, when it is."""
+        self._seconds = seconds
+        if self._work is not None:
+            return
+        if path == self._path and self._player is not None:
+            self._player.seek(seconds)
+            return
+        old, self._path = self._player, path
+        self._player = None
+
+        def call() -> vsr.Player:
+            if old is not None:
+                old.close()
+            return vsr.Player(path, vsr.Choice("bicubic"), view=vsr.View(None, None), cache_mb=_GLANCES_MB,
+                              notify=self._arrived.emit, paint=_glance)
+
+        self._work = Work(call, self._opened)
+
+    def _opened(self, work: Work) -> None:
+        work.wait()
+        self._work, self._player = None, work.result  # None where it cannot be read, which was told already
+        if self._player is not None and self._seconds is not None:
+            self._player.seek(self._seconds)
+
+    def _take(self) -> None:
+        if self._player is not None and (shown := self._player.take()) is not None:
+            self.made.emit(shown.painted, self._player.orientation)
+
+    def shut(self) -> None:
+        if self._work is not None:
+            self._work.finished.disconnect()
+            self._work.wait()
+            self._player, self._work = self._work.result, None
+        if self._player is not None:
+            self._player.close()
+            self._player = None
+
+
+def _glance(shown: vsr.Shown) -> np.ndarray:
+    """Of what comes from the file, every so manyth pixel. Called in the player's thread."""
+    pixels = vsr.on_screen(shown.source)
+    every = max(1, -(-max(pixels.shape[:2]) // _GLANCE))
+    return np.ascontiguousarray(pixels[::every, ::every])
 
 
 class Source(QIODevice):

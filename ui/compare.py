@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QKeyEvent
+from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QTransform
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -26,7 +27,7 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import theme
-from ui.bridge import Bridge, Export
+from ui.bridge import Bridge, Export, Glances
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import Inspector, field_name
 from ui.transport import SPEEDS, Bubble, Transport
@@ -79,7 +80,7 @@ class ComparePage(QWidget):
         self._middle.addWidget(self._empty)
         self._middle.addWidget(self.canvas)
         self._exporting = self._export_row()
-        self._bubble = Bubble(self)
+        self._bubble, self._glances = Bubble(self), Glances(self)
         self.setFocusProxy(self.canvas)
         left = QVBoxLayout(spacing=0)
         for widget, stretch in ((self._middle, 1), (self._exporting, 0), (self.transport, 0)):
@@ -117,6 +118,7 @@ class ComparePage(QWidget):
         inspector.save.connect(self.save_frame)
         inspector.export.connect(self.ask_for_export)
         inspector.open.connect(self.ask_for_files)
+        self._glances.made.connect(self._glanced)
         canvas.wants.connect(self._look)
         canvas.drawn.connect(self._drawn)
 
@@ -458,7 +460,15 @@ class ComparePage(QWidget):
             self._bubble.hide()
         else:
             bar = self.transport.bar
+            if self._path is not None:
+                self._glances.glance(self._path, seconds)
             self._bubble.point(seconds, QPointF(bar.mapTo(self, bar.rect().topLeft())) + QPointF(x, 0))
+
+    def _glanced(self, pixels: np.ndarray, orientation: int) -> None:
+        height, width = pixels.shape[:2]
+        picture = QImage(pixels.data, width, height, pixels.strides[0], QImage.Format.Format_RGB32)
+        upright = Shape(width, height, 1, orientation).to_unit() * QTransform.fromScale(width, height)
+        self._bubble.picture(picture.transformed(upright))
 
     # ---- views and choices -----------------------------------------------------------------------------------------
 
@@ -597,6 +607,7 @@ class ComparePage(QWidget):
             self._export.shut()
             self._export = None
         self.bridge.shut()
+        self._glances.shut()
         self.canvas.shut()
 
     def save_state(self, settings: QSettings) -> None:

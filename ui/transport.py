@@ -151,10 +151,9 @@ class Bubble(QFrame):
         self.show()
         self.raise_()
 
-    def picture(self, image: QImage | None) -> None:
-        self._picture.setVisible(image is not None)
-        if image is not None:
-            self._picture.setPixmap(QPixmap.fromImage(image))
+    def picture(self, image: QImage) -> None:
+        self._picture.show()
+        self._picture.setPixmap(QPixmap.fromImage(image))
         if self.isVisible():
             self._place(self._bottom)
 

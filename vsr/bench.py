@@ -354,6 +354,30 @@ def in_new_process(script: str, job: Job, folder: Path) -> str:
     return ended.stdout.strip()
 
 
+@dataclass(frozen=True)
+class WindowSpeed:
+    """How the window keeps up with a video: when after its start it is painted, the longest time that it did nothing
+    else than one thing, frames drawn in a second, and what drawing one takes."""
+
+    first_paint_s: float
+    longest_stall_ms: float
+    drawn_fps: float
+    draw_ms: float | None
+
+
+def measure_window(path: Path, seconds: float = FILE_SECONDS, **chosen: object) -> WindowSpeed:
+    """Play ``path`` for so long in a window of its own process; ``chosen`` are model, scale, engine and precision.
+
+    Raises ``EngineError`` where there can be no window.
+    """
+    settings = [f"{name}={value}" for name, value in chosen.items()]
+    arguments = ["-m", "ui.measure", str(path), str(seconds), str(time.time()), *settings]
+    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, errors="replace")
+    if ended.returncode:
+        raise EngineError(f"the window fails: status {ended.returncode}: {ended.stderr.strip().rpartition(chr(10))[2]}")
+    return WindowSpeed(**json.loads(ended.stdout.splitlines()[-1]))
+
+
 # ---- other engines -----------------------------------------------------------------------------------------------
 
 
