@@ -93,7 +93,7 @@ def material(recipe: Recipe, training: list[Path], held_out: list[Path], data: P
                  *pages], list(twins(held_out, recipe.scale, (1.0,))))
     videos = [data / "video" / name for name in CLIPS]
     return (compressed_twins(training, videos, recipe.scale, recipe.coarseness, cache)
-            + compressed_twins((), (), recipe.scale, recipe.coarseness, cache, recipe.pages),
+            + (compressed_twins((), (), recipe.scale, recipe.coarseness, cache, recipe.pages) if recipe.pages else []),
             compressed_twins(held_out, (), recipe.scale, recipe.coarseness, cache))
 
 
