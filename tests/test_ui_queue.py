@@ -466,6 +466,8 @@ def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, 
         page.compare.trigger()
     assert "no longer there" in told.args[0]
     assert reason(page.queue.items[1]).startswith("broken.mp4 is not")
+    page.queue.items[1].why = "/x/a is 9x9 already, which --height 9 does not enlarge"
+    assert reason(page.queue.items[1]) == "/x/a is 9x9 already, which height 9 does not enlarge"
     page.list.selectAll()
     until(qtbot, lambda: page.heading.text() == "2 files")
     page.again.trigger()
@@ -504,14 +506,19 @@ def test_what_was_chosen_comes_back(tmp_path: Path, page: QueuePage, queues: Cal
     page.default_form.scale.setEditText("1440p")
     page.default_form.scale.lineEdit().editingFinished.emit()
     page.split.setSizes([700, 400])
+    page.panel.trigger()
+    assert page.details.isHidden()
     page.save_state(settings)
+    page.panel.trigger()
     sizes = page.split.sizes()
     page.shut()
     other = QueuePage(Queue(tmp_path / "state"))
     other.resize(page.size())
     other.show()
     other.restore_state(settings)
-    assert not other.notify.isChecked() and other.split.sizes() == sizes and other.queue.defaults.size == "1440p"
+    assert other.details.isHidden() and not other.notify.isChecked()
+    other.panel.trigger()
+    assert other.split.sizes() == sizes and other.queue.defaults.size == "1440p"
     other.shut()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -106,7 +107,8 @@ def made_by(item: Item) -> str:
 def reason(item: Item) -> str:
     """Why its state is not as wished, or will not be, in one line."""
     why = item.why or ("" if item.state in ENDED else item.trouble)
-    return " ".join(why.replace(shown(str(item.path)), item.name).split())
+    why = re.sub(r"(?<!\S)--(?=\w)", "", why.replace(shown(str(item.path)), item.name))  # no flags of a command line
+    return " ".join(why.split())
 
 
 # ---- one row -------------------------------------------------------------------------------------------------------
@@ -497,12 +499,15 @@ class QueuePage(QWidget):
         settings.setValue("split", self.split.saveState())
         settings.setValue("folder", self._folder)
         settings.setValue("notify", self.notify.isChecked())
+        settings.setValue("details", self.panel.isChecked())
 
     def restore_state(self, settings: QSettings) -> None:
         if (state := settings.value("split")) is not None:
             self.split.restoreState(state)
         self._folder = str(settings.value("folder", ""))
         self.notify.setChecked(bool(settings.value("notify", True, bool)))
+        self.panel.setChecked(bool(settings.value("details", True, bool)))
+        self.details.setVisible(self.panel.isChecked())
         self.queue.restore()
 
     # -- parts --

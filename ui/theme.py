@@ -70,7 +70,8 @@ QTabBar::tab {{ background: transparent; border: 0; border-bottom: 2px solid tra
 QTabBar::tab:selected {{ color: {text}; border-bottom-color: {accent}; }}
 QTabBar::tab:focus {{ color: {accent}; }}
 QListView#rows, QPlainTextEdit#report {{ background: transparent; border: 2px solid transparent; }}
-QListView#rows:focus, QPlainTextEdit#report:focus {{ border-color: {accent}; }}
+QListView#rows:focus {{ border-color: transparent; }}
+QPlainTextEdit#report:focus {{ border-color: {accent}; }}
 QSlider::groove:horizontal {{ background: {line}; height: 4px; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {quiet}; border-radius: 2px; }}
 QSlider::handle:horizontal {{ background: {text}; width: 12px; margin: -4px 0; border-radius: 6px; }}

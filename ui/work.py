@@ -586,6 +586,7 @@ class Queue(QAbstractListModel):
             if item.state in ENDED:
                 item.begin_again()
                 item.note(self.tr("To be made again."))
+                item.look = None  # the source may be another by now
                 self._look_at(item)
                 self._show(item)
                 if item not in self._batch:
