@@ -279,9 +279,10 @@ def test_folders_and_files_are_dropped(clip: Clip, tmp_path: Path, page: QueuePa
         data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
         return data
 
-    both, modifiers = Qt.DropAction.MoveAction | Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
+    both, modifiers = Qt.DropAction.MoveAction | Qt.DropAction.CopyAction, Qt.KeyboardModifier.ShiftModifier
     data = drop(folder, loose)
     event = QDropEvent(QPointF(300, 300), both, data, Qt.MouseButton.LeftButton, modifiers)
+    assert event.dropAction() == Qt.DropAction.MoveAction
     page.dropEvent(event)
     assert event.dropAction() == Qt.DropAction.CopyAction  # moved files would be deleted where they came from
     until(qtbot, lambda: len(queue.items) == 3)

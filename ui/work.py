@@ -860,7 +860,6 @@ class Queue(QAbstractListModel):
             self._run.told.disconnect()
             self._run.finished.disconnect()
             self._run.cancel.set()
-            self._run.wait()
             self._finished()
         self._aside.shut()
         self._keeping.stop()
