@@ -53,8 +53,8 @@ class Recipe:
     seed: int = 0
 
 
-def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
-    """×3 from scratch, on the 91 images and on photographs of no more than 0.7 of their size. ×2 from its trunk and the
+def _family(model: str, iterations: int, others: int, rate: float) -> list[Recipe]:
+    """×3 from scratch, in so many ``iterations`` (the ``others`` in theirs), on the 91 images and on photographs of no more than 0.7 of their size. ×2 from its trunk and the
     deconvolution that is solved for on it, on the 91 images alone, which are sharp even for it; ×4 likewise, on all.
     From each, on its pictures, the weights for precision int8. At ×3 and ×4 some drawn pages are among the pictures: on
     text and lines, such as no photograph has, networks that had never seen any, in any contrast, were wrong by hundreds
@@ -74,8 +74,8 @@ def _family(model: str, iterations: int, rate: float) -> list[Recipe]:
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
     three = recipe("", 3, iterations, rate, pages=8)
-    two = recipe("", 2, iterations // 5, rate * 0.5, start=three.name, sets=("t91",))
-    four = recipe("", 4, iterations // 5, rate * 0.5, start=three.name, pages=8)
+    two = recipe("", 2, others, rate * 0.5, start=three.name, sets=("t91",))
+    four = recipe("", 4, others, rate * 0.5, start=three.name, pages=8)
     int8 = [recipe("_int8", start.scale, iterations // 20, rate * 0.15, start=start.name, sets=start.sets,
                    pages=start.pages, quantized=True) for start in (two, three, four)]
     return [three, two, four, *int8]
@@ -103,8 +103,8 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", iterations=80_000, rate=2e-2),
-    *_family("fsrcnn", iterations=120_000, rate=1e-2),
+    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2),
+    *_family("fsrcnn", iterations=120_000, others=24_000, rate=1e-2),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=60_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=20_000, rate=5e-3),
