@@ -279,6 +279,23 @@ def test_a_file_plays_in_its_own_time(clip: Clip) -> None:
     assert all(frame.pts is not None and abs(frame.pts * TICK - Fraction(at)) <= TICK for at, frame in shown)
 
 
+def test_decoding_that_is_too_slow_leaves_out_all_but_key_frames(clip: Clip) -> None:
+    """A clock on which decoding takes three times as long as there is: no frame is ever more than a second late."""
+    path = clip("a.mp4", pts=range(0, 400 * 512, 512), options={"g": "10", "bf": "0", "sc_threshold": "0"})
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 0.03  # asked four times for a frame of 0.04 s
+        return now[0]
+
+    with open_source(str(path), now=tick, wait=lambda seconds: False) as source:
+        late = [(now[0] - float(frame.pts * TICK), frame.pts) for frame in source.frames() if frame.pts is not None]
+    assert 40 < len(late) < 300 and now[0] < 400 / 25 * 2
+    assert max(seconds for seconds, _ in late) < 1
+    steps = {round((b[1] - a[1]) * TICK * 25) for a, b in itertools.pairwise(late)}
+    assert 1 in steps and max(steps) >= 9
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         first(str(tmp_path / "no.mp4"))

@@ -15,6 +15,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 pytest.importorskip("PySide6.QtWidgets", reason="the window needs Qt's libraries")
 
+from conftest import Clip
 from PySide6.QtCore import QPoint, QSettings, QStandardPaths, Qt
 from PySide6.QtWidgets import QAbstractButton, QComboBox
 
@@ -149,6 +150,19 @@ def test_recording_and_snapshots_go_to_their_folders(page: LivePage, qtbot: Any,
         assert (container.streams.video[0].width, container.streams.video[0].height) == (2560, 720)
 
 
+def test_a_recording_that_was_cut_off_is_offered(page: Any, qtbot: Any, tmp_path: Path) -> None:
+    parts = [tmp_path / f".{name}.0123abcd.part.mkv" for name in ("VSR 2030-01-01 10-00-00", "VSR new", "other")]
+    for part in parts:
+        part.write_bytes(b"pictures")
+        os.utime(part, (1e9, 1e9))
+    os.utime(parts[1])  # it is being written
+    page.fill()
+    assert len(page.told) == 1 and "VSR 2030-01-01 10-00-00.mkv" in said(page)[0]
+    page.told[0][2]()
+    assert (tmp_path / "VSR 2030-01-01 10-00-00.mkv").read_bytes() == b"pictures"
+    assert not parts[0].exists() and parts[1].exists() and parts[2].exists()
+
+
 def test_stopping_completes_a_recording(page: LivePage, qtbot: Any, tmp_path: Path) -> None:
     live = running(page, qtbot)
     page.toggle_recording()
@@ -172,9 +186,9 @@ def test_what_goes_wrong_is_said_with_what_mends_it(page: Any, qtbot: Any, tmp_p
     assert not any("secret" in text for text in said(page))
 
 
-def test_a_file_plays_to_its_end(page: Any, qtbot: Any) -> None:
-    page.open([vsr.assets_dir() / "sample.mp4"])
-    until(qtbot, lambda: page.bridge.live is not None and page.bridge.live.meter().frames > 3)
+def test_a_file_plays_to_its_end(page: Any, qtbot: Any, clip: Clip) -> None:
+    page.open([clip("a.mp4", pts=range(0, 25 * 512, 512))])
+    until(qtbot, lambda: page.canvas.scene())
     until(qtbot, lambda: "It has ended." in said(page))
     assert page.told[-1][1] == "Play again" and not page._running
 

@@ -36,6 +36,9 @@ _METER_MS = 250
 _SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
 _LEAST_DRAG = 16  # logical pixels: a shorter one means nothing
 _Key = Qt.Key
+_MOVIES = QStandardPaths.StandardLocation.MoviesLocation
+_PICTURES = QStandardPaths.StandardLocation.PicturesLocation
+_NAME = "VSR "  # with which files begin that are recorded or saved
 _QUIET = {"mode", "back"}  # messages that the picture itself tells
 
 
@@ -420,6 +423,18 @@ class LivePage(QWidget):
         self.source.addItem(self.tr("The screen"), "screen")
         self.source.addItem(self.tr("Test pattern"), "test")
         self.source.setEditText(text) if text else self.source.setCurrentIndex(0)
+        for part, named in vsr.cut_off(self._folder(_MOVIES), _NAME):
+            self.message.emit(self.tr("A recording was cut off: {0}. It plays as far as it came.").format(named.name),
+                              self.tr("Keep it"), partial(self._keep, part, named))
+
+    def _keep(self, part: Path, named: Path) -> None:
+        """Give a recording that was cut off its name."""
+        try:
+            if not named.exists():
+                part.rename(named)
+                self._told([("saved", str(named))])
+        except OSError as error:
+            self.message.emit(self.tr("{0} cannot get its name: {1}").format(part, error.strerror), "", None)
 
     @property
     def wanted(self) -> str:
@@ -629,10 +644,14 @@ class LivePage(QWidget):
 
     # ---- outputs ---------------------------------------------------------------------------------------------------
 
+    @staticmethod
+    def _folder(kind: QStandardPaths.StandardLocation) -> Path:
+        return Path(QStandardPaths.writableLocation(kind) or Path.home())
+
     def _place(self, kind: QStandardPaths.StandardLocation, suffix: str) -> Path:
-        folder = Path(QStandardPaths.writableLocation(kind) or Path.home())
+        folder = self._folder(kind)
         folder.mkdir(parents=True, exist_ok=True)
-        name = time.strftime("VSR %Y-%m-%d %H-%M-%S")
+        name = time.strftime(f"{_NAME}%Y-%m-%d %H-%M-%S")
         return next(path for number in range(1, 1000)
                     if not (path := folder / f"{name}{f' ({number})' if number > 1 else ''}{suffix}").exists())
 
@@ -650,14 +669,14 @@ class LivePage(QWidget):
             if live.recording:
                 live.stop_recording()
             else:
-                live.record(self._place(QStandardPaths.StandardLocation.MoviesLocation, ".mkv"), self.panel.get("show"))
+                live.record(self._place(_MOVIES, ".mkv"), self.panel.get("show"))
                 self._recording_since = time.monotonic()
 
         self._try(toggle)
 
     def snapshot(self) -> None:
         self._try(lambda live: live.snapshot(
-            self._place(QStandardPaths.StandardLocation.PicturesLocation, ".png"), self.panel.get("show")))
+            self._place(_PICTURES, ".png"), self.panel.get("show")))
 
     def toggle_lending(self) -> None:
         self._try(lambda live: live.stop_lending() if live.lending else live.lend(self.panel.get("show")))

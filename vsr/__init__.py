@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vsr.media.partfile import leftovers
     from vsr.media.picture import still_format
     from vsr.media.probe import MediaInfo, probe
+    from vsr.media.record import cut_off
     from vsr.media.verify import Check
     from vsr.models.catalogue import Weights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
@@ -37,9 +38,9 @@ __all__ = [
     "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Estimate", "Event", "Failed", "Frame",
     "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
     "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo", "View",
-    "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job", "check_source", "difference",
-    "leftovers", "look", "made_folder", "measure_playing", "media_in", "on_screen", "open_engine", "picture_of",
-    "probe", "resolve", "run", "run_together", "save_picture", "shown_name", "still_format",
+    "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job", "check_source", "cut_off",
+    "difference", "leftovers", "look", "made_folder", "measure_playing", "media_in", "on_screen", "open_engine",
+    "picture_of", "probe", "resolve", "run", "run_together", "save_picture", "shown_name", "still_format",
 ]
 
 _HOMES = {
@@ -48,7 +49,8 @@ _HOMES = {
     "vsr.live": ("Live",), "vsr.media.camera": ("Asked", "cameras", "check_source", "shown_name"),
     "vsr.media.codecs": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
     "vsr.media.folder": ("SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
-    "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"), "vsr.media.verify": ("Check",),
+    "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"),
+    "vsr.media.record": ("cut_off",), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "LiveMeter", "Progress", "Started", "Warned"),
     "vsr.models.catalogue": ("Weights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
     "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),

@@ -38,7 +38,7 @@ from vsr.sides import WHOLE, Box, Choice, View
 __all__ = ["LEAST_FPS", "Live"]
 
 LEAST_FPS = 24.0  # that are held where the source says no more
-_USUAL_FPS = 30.0  # of a source that does not say
+_USUAL_FPS, _MOST_FPS = 30.0, 240.0  # of a source that does not say; more is a time base that is taken for a rate
 _GLANCE_S = 0.05  # after which the source is looked at again that gives nothing
 _STALLED_S = 1.0  # without a frame: then it is told
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0  # before a lost source is tried again
@@ -302,7 +302,8 @@ class Live:
     @property
     def fps(self) -> float:
         """How many frames a second are to be held."""
-        return self._fps or max(LEAST_FPS, float(self._rate or _USUAL_FPS))
+        rate = float(self._rate or 0)
+        return self._fps or max(LEAST_FPS, rate if 0 < rate <= _MOST_FPS else _USUAL_FPS)
 
     def _step(self, steps: Ladder, governor: Governor | None) -> Step:
         """What enlarges the next frame; a change is told."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
+import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
@@ -30,7 +32,21 @@ SETTINGS = EncoderSettings(preset="superfast", options=(("g", "60"), ("bf", "0")
 _TICK = Fraction(1, 1000)  # Matroska's
 _GLANCE_S = 1.0  # after which the free space is looked at again
 _LEAST_FREE = 64 << 20  # bytes that are left free
+_STILL_S = 10  # a file that nobody has written to for so long is no longer recorded
 _WARN_S = 120  # so long before the disk is full it is said
+
+
+def cut_off(folder: Path, name: str) -> list[tuple[Path, Path]]:
+    """What a crash left in a ``folder`` of recordings whose names begin with ``name``: each with the name that it would
+    have got. What is written to at this moment is another VSR's."""
+    part = re.compile(rf"\.({re.escape(name)}.*)\.[0-9a-f]+\.part(\.(?:mkv|mp4))")
+    found = []
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            match = part.fullmatch(path.name)
+            if match and path.stat().st_size and time.time() - path.stat().st_mtime > _STILL_S:
+                found.append((path, path.with_name(match[1] + match[2])))
+    return sorted(found)
 
 
 class Recorder:
@@ -71,17 +87,17 @@ class Recorder:
         """Encode a frame; one that comes in the same millisecond as the last is left out."""
         kind = frame.luma.shape, frame.planes[-1].shape, frame.bits, frame.color
         assert frame.pts is not None  # a live frame always has one
-        time = frame.pts * frame.time_base
+        at = frame.pts * frame.time_base
         try:
             if kind != self._kind:
                 self._finish()
-                self._begin(frame, time)
+                self._begin(frame, at)
                 self._kind = kind
-            tick = round((time - self._first) / _TICK)
+            tick = round((at - self._first) / _TICK)
             if tick <= self._last:
                 return
             self._last = tick
-            self._look(time)
+            self._look(at)
             coded = Frame(frame.planes, frame.bits, tick, _TICK, color=frame.color)
             self._container.mux(self._coder.encode(self._stream, coded))
         except (av.error.FFmpegError, OSError) as error:
@@ -90,7 +106,7 @@ class Recorder:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(f"{self._target} cannot be written: {reason}") from error
 
-    def _begin(self, frame: Frame, time: Fraction) -> None:
+    def _begin(self, frame: Frame, at: Fraction) -> None:
         number = len(self.files) + 1
         target = self._target
         if number > 1:
@@ -108,18 +124,18 @@ class Recorder:
         self._container: Any = av.open(
             f"file:{self._part.path}", "w", format=self._muxer, container_options=self._options)
         self._stream = self._coder.add_stream(self._container)
-        self._first, self._last, self._looked_at = time, -1, None
+        self._first, self._last, self._looked_at = at, -1, None
 
-    def _look(self, time: Fraction) -> None:
+    def _look(self, at: Fraction) -> None:
         """See to it that the disk does not get full."""
-        if self._looked_at is not None and time - self._looked_at < _GLANCE_S:
+        if self._looked_at is not None and at - self._looked_at < _GLANCE_S:
             return
-        self._looked_at = time
+        self._looked_at = at
         assert self._part is not None
         left = self._free(self._target.parent) - _LEAST_FREE
         if left < 0:
             raise OutputError(f"the disk of {self._target} is nearly full; recording has ended, and is complete so far")
-        seconds = float(time - self._first)
+        seconds = float(at - self._first)
         rate = self._part.path.stat().st_size / seconds if seconds > _GLANCE_S else 0
         if rate and left / rate < _WARN_S and not self._warned:
             self._warned = True
