@@ -11,7 +11,6 @@ import contextlib
 import io
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +26,8 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from facts import FFPROBE, THUMBNAIL, Facts, Stream, by_ffprobe, by_pyav, has_alpha
+
+from vsr.engines.contract import processors
 
 OK, WARNED, FAILED, NOTHING = "ok", "warned", "failed", "n/a"
 MARKS = {OK: "✓", WARNED: "!", FAILED: "✗", NOTHING: ""}
@@ -494,7 +495,7 @@ def main() -> int:
     options.add_argument("--only", default="", metavar="TEXT", help="clips with this in their path")
     arguments = options.parse_args()
     clips = sorted(p for p in arguments.data.rglob("*") if p.is_file() and arguments.only in str(p))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         reports = list(pool.map(examined, clips))
     print(table(reports), end="")
     return min(100, sum(not report.right for report in reports))

@@ -28,7 +28,7 @@ from vsr.bench import (
     measure_engine,
     measure_file,
     measure_peers,
-    processors,
+    most_threads,
 )
 from vsr.doctor import cpu, examine
 from vsr.engines import ENGINES
@@ -221,7 +221,7 @@ def main() -> None:
     clip = arguments.data / CLIP
     file = apart(measure_file, clip, seconds=file_seconds) if clip.exists() else None
     sizes = [apart(measure_engine, size=size, seconds=seconds) for size in SIZES]
-    threads = [apart(measure_engine, threads=n, seconds=seconds) for n in THREADS if n <= processors()]
+    threads = [apart(measure_engine, threads=n, seconds=seconds) for n in THREADS if n <= most_threads()]
     plain = apart(measure_engine, seconds=seconds)
     try:
         gpu = apart(measure_engine, "fsrcnn-s", 2, (1920, 1080), "cuda", seconds=seconds)
@@ -231,7 +231,7 @@ def main() -> None:
 
     versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("vsr", "python", "halide", "torch", "av"))
     print("# How fast", "",
-          f"Made by `python tests/speed.py --data DIR` on {facts['cpu']['name']}, processors: {processors()} "
+          f"Made by `python tests/speed.py --data DIR` on {facts['cpu']['name']}, processors: {most_threads()} "
           f"({' '.join(facts['cpu']['features'])}); {versions}."
           + (" With --quick: too few repetitions to be believed." if arguments.quick else ""), "",
           "Engines take 8-bit luma in memory and give 8-bit luma in memory; no two frames in a row have a pixel in "
@@ -261,8 +261,8 @@ def main() -> None:
             f"{1e6 * speed.median_ms / speed.width / speed.height:.1f}", f"{speed.fps:.1f}", *work(speed))
            for speed in sizes))
 
-    untried = ", ".join(str(n) for n in THREADS if n > processors())
-    print("## Threads", "", f"FSRCNN-s ×2 at 960×540. Processors: {processors()}."
+    untried = ", ".join(str(n) for n in THREADS if n > most_threads())
+    print("## Threads", "", f"FSRCNN-s ×2 at 960×540. Processors: {most_threads()}."
           + (f" More threads than that ({untried}) are not measured." if untried else ""), "", sep="\n")
     table("threads: | ms: | times as fast: | GMAC/s: | of the peak of as many:",
           ((speed.threads, f"{speed.median_ms:.2f}", f"{threads[0].median_ms / speed.median_ms:.2f}", *work(speed))

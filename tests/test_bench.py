@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,11 +19,15 @@ import numpy as np
 import pytest
 import speed
 from conftest import Clip, Nearest
+from test_networks import random_net
 
 from vsr import bench, player
 from vsr.cli import main
+from vsr.engines.contract import processors
 from vsr.errors import Cancelled, EngineError
 from vsr.job import Job
+from vsr.models.catalogue import random_weights, save_file
+from vsr.models.networks import NETWORKS
 
 KEYS = {"v", "cpu", "width", "height", "scale", "model", "engine", "precision", "threads", "median_ms", "p95_ms", "fps",
         "gmac_per_s", "peak_gmac_per_s", "peak_share", "still_ms", "reused", "peak_rss_mb", "file", "others"}
@@ -211,6 +216,50 @@ def test_only_the_still_camera_repeats_and_engines_are_heard(short: None, monkey
     moving, still = opened
     assert all(rows == {False} for rows in moving.rows) and len(moving.rows) > 4 * bench.LEAST_RUNS
     assert all(rows == {False, True} for rows in still.rows) and len(still.rows) > 4 * bench.LEAST_RUNS
+
+
+def test_a_weight_file_is_measured_as_a_model_is(
+    short: None, temporary: Path, clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At its own scale, the file job in new processes, too; a network that only the reference computes, as well."""
+    monkeypatch.setattr(bench, "PEERS", ("onnxruntime",))
+    monkeypatch.setattr(bench, "STARTS", 1)
+    monkeypatch.setattr(bench, "MEMORY", "print(None)")
+    weights, other = tmp_path / "ours.safetensors", tmp_path / "srcnn.safetensors"
+    save_file(weights, random_weights(8, 4, 1, 3))
+    save_file(other, random_net(NETWORKS["srcnn-9-1-5"], 2).to_weights("theirs"))
+    arguments = ["bench", "--size", "32x32", "--json", "--weights"]
+    assert main([*arguments, str(weights), "--file", str(clip("a.mp4"))]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["scale"]) == ("random-8-4-1", 3)
+    assert told["file"]["width"] == 3 * 48 and told["file"]["start_s"] > 0
+    assert main([*arguments, str(other)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["engine"]) == ("theirs", "reference") and told["gmac_per_s"] > 0
+    assert all(each["median_ms"] is None and "FSRCNN(d,s,m)" in each["why"] for each in told["others"])
+    assert main([*arguments, str(weights), "-s", "2"]) == 2
+    assert main([*arguments, str(weights), "--model", "fsrcnn-s"]) == 2
+    assert main([*arguments, str(weights), "--play", "a.mp4"]) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity that Python can set")
+def test_threads_are_as_many_as_the_processors_that_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HL_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    allowed = os.sched_getaffinity(0)
+    assert bench.most_threads() == processors() == len(allowed)
+    script = """if True:
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import numpy as np, vsr
+        before = len(os.listdir("/proc/self/task"))
+        vsr.open_engine(engine="cpu").upscale(np.zeros((400, 400), np.uint8))
+        print(len(os.listdir("/proc/self/task")) - before)
+    """
+    pytest.importorskip("halide", reason="the pool is halide's, which has no wheel for this machine")
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert run.stdout == "0\n"  # the pool has the one that calls it
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:

@@ -21,11 +21,14 @@ import torch
 import torch.nn.functional as F
 from conftest import Clip, Nearest
 from skimage.metrics import structural_similarity
+from test_networks import random_net
 
+from vsr.cli import main
 from vsr.errors import InputError
 from vsr.frame import Color, Frame
 from vsr.media.pixels import views
-from vsr.models.catalogue import random_weights
+from vsr.models.catalogue import random_weights, save_file
+from vsr.models.networks import NETWORKS
 from vsr.quality.evaluate import evaluate, network, scores, through_engine
 from vsr.quality.metrics import SCALE_WEIGHTS, Metrics, average, flicker, psnr, score, ssim
 from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma, rgb_to_luma
@@ -371,3 +374,15 @@ def test_a_picture_that_is_cut_short_is_an_input_error(suffix: str, tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match="cut short"):
         evaluate(tmp_path, "bicubic", 2, bicubic(2))
+
+
+@pytest.mark.parametrize("engine", [[], ["--engine", "reference"]])
+def test_a_network_for_colours_is_refused_in_one_line(
+    engine: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is scored is luma; and nothing has been printed or scored before."""
+    save_file(tmp_path / "w.safetensors", random_net(NETWORKS["srcnn-colour"], 2).to_weights("colour"))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32), np.uint8))
+    assert main(["evaluate", "--data", str(tmp_path), "--weights", str(tmp_path / "w.safetensors"), *engine]) == 2
+    out, said = capsys.readouterr()
+    assert out == "" and said.count("\n") == 1 and "3 channels" in said and "luma" in said

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsr.engines import Engine, open_engine
+from vsr.engines.contract import processors
 from vsr.errors import EngineError, UsageError
 from vsr.models.catalogue import Weights, find, load, save_file
 
@@ -114,9 +115,9 @@ def measure_engine(model: str | Weights = "fsrcnn-s", scale: int = 2, size: tupl
                    engine: str = "auto", precision: str = "auto", threads: int | None = None,
                    seconds: float = SECONDS, warn: Warn | None = None) -> EngineSpeed:
     """Time an engine on frames of ``size`` (width, height) for about so many ``seconds``, and half of it for the still
-    camera. ``threads`` None is as many as there are processors, which is the most. Raises as `open_engine`."""
+    camera. ``threads`` None is as many as it may have, which is the most. Raises as `open_engine`."""
     width, height = size
-    threads = min(threads or processors(), processors())
+    threads = min(threads or most_threads(), most_threads())
     weights = weights_of(model, scale)
     kind: dict[str, Any] = {"precision": precision, "engine": engine, "threads": threads}
     # An engine that has seen frames repeat looks for that for a while: the still camera has one of its own.
@@ -155,10 +156,10 @@ def weights_of(model: str | Weights, scale: int) -> Weights | None:
     return load(model, scale) if find(model, scale).files else None
 
 
-def processors() -> int:
+def most_threads() -> int:
     """The most threads that an engine has."""
     asked = os.environ.get("HL_NUM_THREADS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
+    return int(asked) if asked.isdecimal() and int(asked) else processors()
 
 
 def _peak(threads: int) -> Callable[[], list[float]]:
@@ -270,7 +271,7 @@ class FileSpeed:
     @property
     def processors_busy(self) -> float:
         """The share of the processors' time that is used. Near 1 they are what a faster stage would wait for."""
-        return self.processor_ms * self.fps / 1000 / (os.cpu_count() or 1)
+        return self.processor_ms * self.fps / 1000 / processors()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"path": str(self.path)}
@@ -282,9 +283,9 @@ class _Begun(Exception):
 
 def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: str = "auto", precision: str = "auto",
                  threads: int | None = None, cancel: threading.Event | None = None,
-                 seconds: float = FILE_SECONDS, warn: Warn | None = None) -> FileSpeed:
+                 seconds: float = FILE_SECONDS, warn: Warn | None = None, weights: Path | None = None) -> FileSpeed:
     """Upscale a video as `vsr upscale` does, into a temporary folder, or as much of its beginning as takes about so
-    many ``seconds``. Raises as `run`, and UsageError for a picture."""
+    many ``seconds``; with a file of ``weights`` instead of a model's. Raises as `run`, and UsageError for a picture."""
     from vsr.events import Progress, Started, Warned
     from vsr.job import Control, Job, check_job
     from vsr.media.cut import Cut
@@ -303,7 +304,8 @@ def measure_file(path: Path, model: str = "fsrcnn-s", scale: int = 2, engine: st
             warn(event.message)
 
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
-        job = Job(path, Path(folder), scale, model=model, engine=engine, precision=precision, threads=threads)
+        job = Job(path, Path(folder), scale, model=model, weights=weights, engine=engine, precision=precision,
+                  threads=threads)
         if check_job(job):
             raise UsageError(f"{path} is a picture; give --file a video")
         try:
@@ -341,8 +343,9 @@ def measure_start(job: Job, folder: Path) -> float:
 def in_new_process(script: str, job: Job, folder: Path) -> str:
     """What ``script`` prints, given the arguments of `vsr` for ``job`` with its output in ``folder``, which it makes.
     Raises EngineError where it fails."""
-    arguments = ["upscale", str(job.input.absolute()), "-o", f"{folder}{os.sep}", "--scale", str(job.scale), "--model",
-                 job.model, "--engine", job.engine, "--precision", job.precision, "--progress", "none"]
+    arguments = ["upscale", str(job.input.absolute()), "-o", f"{folder}{os.sep}", "--scale", str(job.scale), "--engine",
+                 job.engine, "--precision", job.precision, "--progress", "none"]
+    arguments += ["--weights", str(job.weights)] if job.weights else ["--model", job.model]
     if job.threads:
         arguments += ["--threads", str(job.threads)]
     if job.cut and job.cut.end is not None:
@@ -405,7 +408,7 @@ def measure_peers(model: str | Weights = "fsrcnn-s", scale: int = 2, size: tuple
         for module in PEERS:
             if importlib.util.find_spec(module) is None:
                 continue
-            arguments = [module, str(file), *map(str, size), str(threads or processors()), str(seconds)]
+            arguments = [module, str(file), *map(str, size), str(threads or most_threads()), str(seconds)]
             command = [sys.executable, "-m", "vsr.peers", *arguments]
             try:
                 ended = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PEER_LIMIT_S)

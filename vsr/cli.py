@@ -132,8 +132,10 @@ def parser() -> Parser:
 
     sub = command("bench", run_bench, "measure the speed here: engine, file, memory, other engines")
     sub.add_argument("--size", default="960x540", metavar="WxH", help="of the engine's input; default 960x540")
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
-    sub.add_argument("--model", default="fsrcnn-s", metavar="M")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help="default 2, or that of the weight file")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--model", default="fsrcnn-s", metavar="M")
+    which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
     sub.add_argument("--engine", default="auto")
     sub.add_argument("--precision", default="auto")
     sub.add_argument("--threads", type=positive, metavar="N", help="of the engine; default and most: all cores")
@@ -608,8 +610,14 @@ def open_window(files: list[str], live: dict[str, Any] | None = None) -> int:
 
 def run_bench(args: argparse.Namespace) -> int:
     """A file first: where it cannot be read, nothing else is measured."""
+    from vsr.models.catalogue import load_file
+
+    model = load_file(args.weights, args.scale) if args.weights else args.model
+    scale = model.scale if args.weights else args.scale or 2
     if args.play is not None:
-        return run_bench_play(args)
+        if args.weights:
+            raise UsageError("--play measures the window, too, which shows the models that ship; leave out --weights")
+        return run_bench_play(args, scale)
     from vsr.bench import measure_engine, measure_file, measure_peers, peak_rss_mb
     from vsr.doctor import cpu, cuda
     from vsr.size import Size
@@ -621,18 +629,19 @@ def run_bench(args: argparse.Namespace) -> int:
     file = None
     if args.file is not None:
         with signals_cancel() as cancel:
-            file = measure_file(args.file, args.model, args.scale, cancel=cancel, warn=tell_warning, **kind)
+            file = measure_file(args.file, args.model, scale, cancel=cancel, warn=tell_warning, weights=args.weights,
+                                **kind)
         if not args.json:
             print_file_speed(file)
     with on_signals():
-        speed = measure_engine(args.model, args.scale, size, warn=tell_warning, **kind)
+        speed = measure_engine(model, scale, size, warn=tell_warning, **kind)
     memory_mb = peak_rss_mb()
     gpu = cuda() if speed.engine == "cuda" else None
     device, name = ("gpu", gpu["name"]) if gpu else ("cpu", cpu()["name"])
     if not args.json:
         print_engine_speed(speed, name, memory_mb)
     with on_signals():
-        others = measure_peers(args.model, args.scale, size, args.threads)
+        others = measure_peers(model, scale, size, args.threads)
     if args.json:
         print(json.dumps({"v": 1, device: name, **speed.to_json(), "peak_rss_mb": memory_mb,
                           "file": file and file.to_json(), "others": [asdict(other) for other in others]}))
@@ -644,22 +653,21 @@ def run_bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_bench_play(args: argparse.Namespace) -> int:
+def run_bench_play(args: argparse.Namespace, scale: int) -> int:
     """How a video plays, split in the middle; without a window, then in one."""
     from vsr.bench import measure_window
     from vsr.player import measure_playing
     from vsr.sides import Choice
 
     with on_signals():
-        played = measure_playing(args.play, Choice(args.model, args.scale, args.engine, args.precision, args.threads))
-        window = measure_window(args.play, model=args.model, scale=args.scale, engine=args.engine,
-                                precision=args.precision)
+        played = measure_playing(args.play, Choice(args.model, scale, args.engine, args.precision, args.threads))
+        window = measure_window(args.play, model=args.model, scale=scale, engine=args.engine, precision=args.precision)
     if args.json:
         print(json.dumps({"v": 1, **played.to_json(), "window": asdict(window)}))
         return 0
     meter = played.meter
     wanted = "a rate that it does not say" if played.video_fps is None else f"{played.video_fps:.2f}"
-    print(f"{printable(str(args.play))}, split in the middle, {args.model} x{args.scale}, {played.engine} "
+    print(f"{printable(str(args.play))}, split in the middle, {args.model} x{scale}, {played.engine} "
           f"{played.precision}: {played.shown_fps:.2f} frames a second of {wanted} are shown in {played.seconds:g} s")
     for stage in ("decode", "upscale"):
         print(f"  {stage:10} {meter.stage_ms[stage]:8.2f} ms a frame")

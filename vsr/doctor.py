@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import vsr
+from vsr.engines.contract import processors
 from vsr.errors import EngineError, UsageError
 
 ENCODERS = ("h264", "hevc", "av1", "vp9", "ffv1", "prores", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv",
@@ -35,7 +35,7 @@ def cpu() -> dict[str, Any]:
     if with_names.exists():
         lines = with_names.read_text("utf-8", "replace").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
-    return {"name": name or platform.machine(), "cores": os.cpu_count(), "features": _features()}
+    return {"name": name or platform.machine(), "cores": processors(), "features": _features()}
 
 
 def _features() -> list[str]:

@@ -99,13 +99,14 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The output is complete, checked, and has its name; ``members`` as in `Progress`."""
+    """The output is complete, checked, and has its name; ``reused`` and ``members`` as in `Progress`."""
 
     input: Path
     output: Path
     frames: int
     seconds: float
     checks: tuple[Check, ...]
+    reused: float = 0.0
     members: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +116,7 @@ class Done:
             "frames": self.frames,
             "seconds": round(self.seconds, 3),
             "checks": [check.to_json() for check in self.checks],
+            "reused": round(self.reused, 4),
             "members": _rounded(self.members),
         }
 

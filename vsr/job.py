@@ -311,9 +311,10 @@ def complete(
     frames: int,
     seconds: Callable[[], float],
     emit: Callable[[Event], None],
+    reused: float = 0.0,
 ) -> list[Done]:
     """Give every file that passed its checks its name, and the others one that says that they did not. ``made`` are the
-    files, their checks, and the shares of the members that made them (as in `Done`).
+    files, their checks, and the shares of the members that made them; the rest is as in `Done`.
 
     Raises ``CheckError`` for those in the end.
     """
@@ -327,7 +328,7 @@ def complete(
             wrong.append(f"{kept} failed the self-check: {said}")
         else:
             part.commit()
-            done.append(Done(path, target, frames, seconds(), checks, members))
+            done.append(Done(path, target, frames, seconds(), checks, reused, members))
             emit(done[-1])
     if wrong:
         raise CheckError("; ".join(wrong))

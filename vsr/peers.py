@@ -65,6 +65,9 @@ def onnx_runtime(net: Net, luma: np.ndarray, threads: int) -> Iterator[Offer]:
     if importlib.util.find_spec("onnx") is None:
         yield name, "installed, not run: the model is written with the package onnx, which is not"
         return
+    if not net.network.sizes:
+        yield name, "installed, not run: what is written is FSRCNN(d,s,m)"
+        return
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     model = onnx_model(net.to_weights("fsrcnn"))

@@ -162,7 +162,8 @@ def run_together(
             emit(Warned(first.input, "damaged", f"{first.input} is {said}"))
         made = [(output.part, _checked(output, source, control), output.upscaler.shares) for output in outputs]
         control.obey()
-        return complete(first.input, made, meter.frames, lambda: time.monotonic() - begun - control.paused_s, emit)
+        return complete(first.input, made, meter.frames, lambda: time.monotonic() - begun - control.paused_s, emit,
+                        meter.reused)
 
 
 @dataclass(slots=True)
@@ -239,7 +240,7 @@ def _upscaled(
             if isinstance(item, Frame):
                 with meter.work("upscale"):
                     waiting.append(([output.upscaler.begin(item) for output in outputs], []))
-                    meter.reused += sum(output.engine.reused for output in outputs) / len(outputs)
+                    meter.spared += sum(output.engine.reused for output in outputs) / len(outputs)
                     done = _finished(waiting.popleft(), meter) if len(waiting) > ahead else []
                 yield from done
             elif waiting:
@@ -350,7 +351,7 @@ class _Meter:
         self.path = path
         self.total = total
         self.upscale_s = math.inf  # a frame, at least
-        self.reused = 0.0  # the sum of the shares of each frame that were not computed again
+        self.spared = 0.0  # the sum of the shares of each frame that were not computed again
         self._control = control
         self._frames = dict.fromkeys(_STAGES, 0)
         self._worked = dict.fromkeys(_STAGES, 0.0)
@@ -405,6 +406,11 @@ class _Meter:
         """What ``stage`` works on a frame, on average: its own frames, for it may be ahead of the others."""
         return self._worked[stage] / max(1, self._frames[stage])
 
+    @property
+    def reused(self) -> float:
+        """As `Progress` has it."""
+        return self.spared / max(1, self._frames["upscale"])
+
     def due(self) -> bool:
         now = time.monotonic()
         if not self.frames or now - self._told < _PROGRESS_S:
@@ -419,5 +425,4 @@ class _Meter:
         stage_ms = {stage: 1000 * self.a_frame_s(stage) for stage in _STAGES}
         eta_s = left / fps if left is not None and fps else None
         slowest = max(stage_ms, key=stage_ms.__getitem__)
-        reused = self.reused / max(1, self._frames["upscale"])
-        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest, reused, members)
+        return Progress(self.path, self.frames, self.total, fps, eta_s, stage_ms, slowest, self.reused, members)

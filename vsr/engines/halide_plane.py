@@ -12,7 +12,11 @@ from typing import Any
 import halide as hl
 import numpy as np
 
+from vsr.engines.contract import processors
 from vsr.errors import EngineError
+
+if processors() < (os.cpu_count() or 1):  # for all of which Halide's pool, which starts later, would have threads
+    os.environ.setdefault("HL_NUM_THREADS", str(processors()))
 
 TILES_PER_THREAD = 4  # at least, where that does not need tiles of fewer than SHORTEST_TILE rows
 SHORTEST_TILE = 16
@@ -141,10 +145,6 @@ class PlanePipeline:
         wanted = TILES_PER_THREAD * min(threads or processors(), processors())
         down = max(-(-height // largest_height), min(-(-wanted // across), height // SHORTEST_TILE))
         return columns, -(-height // down), across * down
-
-
-def processors() -> int:
-    return os.cpu_count() or 1
 
 
 def usable(array: np.ndarray) -> bool:

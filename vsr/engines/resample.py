@@ -8,7 +8,6 @@ factors.
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -18,7 +17,7 @@ import numpy as np
 
 from vsr.engines import ON_PROCESSORS, engine_choice
 from vsr.engines.bicubic import Bicubic
-from vsr.engines.contract import check_plane, plane_dtype
+from vsr.engines.contract import check_plane, plane_dtype, processors
 from vsr.errors import EngineError
 from vsr.models.catalogue import SCALES
 from vsr.models.networks import cubic
@@ -211,8 +210,8 @@ class ResamplePipeline:
         source, target = hl.Buffer(plane if usable(plane) else plane.copy()), hl.Buffer(out)
         tables = [hl.Buffer(table) for table in taps]
         # As many tasks as threads keep it to its number; where it may use all, smaller ones balance better.
-        processors = os.cpu_count() or 1
-        tasks = threads if threads is not None and threads < processors else 4 * processors
+        most = processors()
+        tasks = threads if threads is not None and threads < most else 4 * most
         with self._lock:
             self._plane.set(source)
             for image, table in zip(self._taps, tables, strict=True):

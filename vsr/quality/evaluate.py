@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.errors import InputError
+from vsr.errors import InputError, UsageError
 from vsr.frame import Frame
 from vsr.media.picture import still_format
 from vsr.models.catalogue import Weights, find, load, load_file
@@ -160,7 +160,7 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
     """A model's name and its function: the float network (the papers' measure), or an engine where one is named.
 
     ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
-    goes to ``warn``. Raises UsageError for an unknown model, scale or engine.
+    goes to ``warn``. Raises UsageError for an unknown model, scale or engine, and for a network for colours.
     """
     source: str | Weights = load_file(model, scale) if isinstance(model, Path) else model
     name = str(model)
@@ -172,6 +172,8 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
         if not find(source, scale).files:
             return name, lambda low: imresize(low, scale)
         source = load(source, scale)
+    if source.network.channels != 1:
+        raise UsageError(f"'{name}' takes {source.network.channels} channels, and what is scored is luma")
     return name, network(source)
 
 
