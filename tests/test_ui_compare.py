@@ -460,7 +460,8 @@ def test_the_window_opens_without_a_decoder_or_framework(tmp_path: Path) -> None
         "print('loaded:', *{name.partition('.')[0] for name in sys.modules}); window.close()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                         env={**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen"})
+                         env={**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "offscreen",
+                              "XDG_DATA_HOME": str(tmp_path)})
     loaded = set(run.stdout.rpartition("loaded:")[2].split())
     assert "PySide6" in loaded and not loaded & {"torch", "av", "cv2", "halide"}
     assert "QtMultimedia" not in run.stderr

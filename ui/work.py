@@ -328,7 +328,7 @@ class Queue(QAbstractListModel):
         self._batch: list[Item] = []  # what the whole is: all that is, or was, to do since it was started
         self._made, self._spent_s = 0.0, 0.0  # pixels and seconds of what has ended since then
         self._aside = _Aside(self)
-        self._wrong: dict[Settings, str] = {}
+        self._wrong = {Settings(): ""}
         self._lock: QLockFile | None = None
         self._shut = False
         self._keeping = QTimer(self, singleShot=True, interval=0)

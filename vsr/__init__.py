@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from vsr.engines import Engine, open_engine
     from vsr.events import Done, Estimate, Event, Failed, LiveMeter, Progress, Started, Warned
     from vsr.frame import Frame, VideoInfo
-    from vsr.job import NAMES, Job, check_job
+    from vsr.job import Job, check_job
     from vsr.live import Live
     from vsr.media.camera import Asked, cameras, check_source, shown_name
-    from vsr.media.codecs import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
     from vsr.media.cut import Cut
-    from vsr.media.folder import SUFFIXES, made_folder, media_in
+    from vsr.media.folder import NAMES, SUFFIXES, made_folder, media_in
     from vsr.media.partfile import leftovers
     from vsr.media.picture import still_format
+    from vsr.media.presets import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
     from vsr.media.probe import MediaInfo, probe
     from vsr.media.record import cut_off
     from vsr.media.verify import Check
@@ -45,10 +45,10 @@ __all__ = [
 
 _HOMES = {
     "vsr.compare": ("Composer",), "vsr.engines": ("Engine", "open_engine"), "vsr.frame": ("Frame", "VideoInfo"),
-    "vsr.job": ("NAMES", "Job", "check_job"),
+    "vsr.job": ("Job", "check_job"),
     "vsr.live": ("Live",), "vsr.media.camera": ("Asked", "cameras", "check_source", "shown_name"),
-    "vsr.media.codecs": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
-    "vsr.media.folder": ("SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
+    "vsr.media.presets": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
+    "vsr.media.folder": ("NAMES", "SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
     "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"),
     "vsr.media.record": ("cut_off",), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "LiveMeter", "Progress", "Started", "Warned"),

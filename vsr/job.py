@@ -22,6 +22,7 @@ from vsr.media.copy import describe, only_in_matroska
 from vsr.media.cut import Cut
 from vsr.media.decode import Decoder
 from vsr.media.deinterlace import Deinterlacer
+from vsr.media.folder import check_name
 from vsr.media.partfile import PartFile
 from vsr.media.picture import PICTURES, still_format
 from vsr.media.probe import image_sequence
@@ -29,10 +30,6 @@ from vsr.media.verify import Check
 from vsr.models.catalogue import Weights, find, load_file, load_members
 from vsr.size import Resolution, Size, resolve
 
-NAMES = {  # what may stand in braces in an output's name
-    "name": "the input's name", "tag": "x2, or 1920x1080 where a size was asked for", "scale": "the factor: 2, 3 or 4",
-    "width": "pixels across", "height": "pixels down", "model": "the model's name",
-}
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 
 
@@ -48,7 +45,7 @@ class Job:
     ``encoder_options`` are those of ``EncoderSettings``. An existing output is an error, unless it is to be replaced
     (``overwrite``) or kept (``skip_existing``), or the new one gets a number behind its name (``keep_both``).
     ``name`` is what an output that is not named is called, without its extension; what stands in braces is one of
-    `NAMES`.
+    `vsr.media.folder.NAMES`.
     """
 
     input: Path
@@ -128,18 +125,6 @@ def check_job(job: Job) -> bool:
             raise UsageError(f"{job.named_output} has no extension that VSR writes; use one of {known}")
     job.settings(choose_codec(None, None, container)).check(container or "matroska")
     return False
-
-
-def check_name(pattern: str) -> None:
-    """Raises ``UsageError`` for what no output can be called (see `Job`)."""
-    rest = re.sub(r"\{(\w+)\}", lambda match: "" if match[1] in NAMES else match[0], pattern)
-    if wrong := re.search(r"\{\w*\}?|\}", rest):
-        known = ", ".join(f"{{{name}}}" for name in NAMES)
-        raise UsageError(f"'{wrong[0]}' in the name {pattern} is unknown; use {known}")
-    if wrong := re.search(r'[/\\:*?"<>|\x00-\x1f]', rest):  # what Windows refuses; the others refuse the first one
-        raise UsageError(f"{wrong[0]!r} cannot be in a file's name; leave it out of {pattern!r}")
-    if not pattern.strip(" ."):
-        raise UsageError("an output has no name; write one, as in {name}_{tag}")
 
 
 def _check_model(job: Job, scale: int) -> None:

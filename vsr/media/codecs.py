@@ -18,11 +18,10 @@ from av.codec import Codec
 from vsr.errors import UsageError
 from vsr.frame import VideoInfo
 from vsr.media.pixels import LIMITED_RANGE, Layout
+from vsr.media.presets import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm", ".avi": "avi"}
 DEFAULT_CODEC = "h264"
-DEFAULT_CRF = 18.0
-DEFAULT_PRESET = "veryfast"
 
 _ALIASES = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
 # What is tried without a codec, by container, the first choice first; Matroska's are those of a container to be chosen.
@@ -35,7 +34,6 @@ _CHOICES = {
 }
 _HDR_CHOICES = ("hevc", "av1")  # their HDR is what players know, and they carry its metadata
 _HDR_TRANSFERS = {16, 18}  # PQ and HLG
-PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
 _SEMIPLANAR = {
     "nv12": Layout((1, 1), 8),
     "nv16": Layout((1, 0), 8),
