@@ -20,6 +20,8 @@ import pytest
 from conftest import Clip
 
 from vsr.cli import main, signals_cancel
+from vsr.display import Plain
+from vsr.events import Done
 from vsr.models.catalogue import assets_dir, random_weights, save_file
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import imresize
@@ -575,3 +577,9 @@ def test_debug_shows_a_traceback(tmp_path: Path) -> None:
         run = subprocess.run([sys.executable, "-m", "vsr", *arguments], cwd=tmp_path, capture_output=True, text=True,
                              env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
         assert "Traceback" in run.stderr and "missing" in run.stderr and run.returncode != 0
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 frame, "), (2, "2 frames, ")])
+def test_one_frame_is_no_frames(count: int, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Plain().event(Done(SAMPLE, Path("out.png"), count, 1.0, ()))
+    assert said in capsys.readouterr().out

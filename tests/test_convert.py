@@ -22,7 +22,7 @@ from torch import nn
 
 from vsr.cli import main
 from vsr.engines import open_engine
-from vsr.errors import UsageError
+from vsr.errors import InputError
 from vsr.models.catalogue import SCALES, Weights, load, load_file, random_weights
 from vsr.models.convert import LARGEST, Graph, convert, deconvolution, for_luma
 from vsr.models.fsrcnn import Net
@@ -118,7 +118,7 @@ def test_other_public_networks_are_refused(data: Path) -> None:
     if not files:
         pytest.skip(f"no ESPCN in {data / 'peers'}")
     for file in files:
-        with pytest.raises(UsageError, match=r"ESPCN.* holds no FSRCNN.*Tanh"):
+        with pytest.raises(InputError, match=r"ESPCN.* holds no FSRCNN.*Tanh"):
             convert(file, "theirs")
 
 
@@ -336,9 +336,9 @@ def state_dicts() -> dict[str, tuple[Any, str]]:
 
 
 def refused(file: Path, words: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """By the command line: status 2, one line, and nothing is left."""
+    """By the command line: status 3, one line, and nothing is left."""
     before = sorted(file.parent.rglob("*"))
-    assert main(["convert", str(file), "-o", str(file.parent / "out.safetensors")]) == 2
+    assert main(["convert", str(file), "-o", str(file.parent / "out.safetensors")]) == 3
     printed = capfd.readouterr()
     assert printed.out == "" and len(printed.err.splitlines()) == 1
     assert file.name in printed.err and any(word in printed.err for word in words.split("|")), printed.err
@@ -437,7 +437,7 @@ def test_damage_is_refused_or_harmless(is_graph: bool, kept: float, changes: lis
         file.write_bytes(content[:int(len(content) * min(1.0, 4 * kept))])
         try:
             weights, _ = convert(file, "mine")
-        except UsageError:
+        except InputError:
             return
         assert weights.scale in SCALES
 

@@ -108,7 +108,8 @@ class Plain(Silent):
                 self.results.append((str(event.input), "skipped: has its output already"))
         elif isinstance(event, Done):
             fps = event.frames / max(event.seconds, 1e-9)
-            result = f"{event.frames} frames, {event.seconds:.1f} s, {fps:.1f} fps, checked{shared(event.members)}"
+            frames = f"{event.frames} frame{'s' * (event.frames != 1)}"
+            result = f"{frames}, {event.seconds:.1f} s, {fps:.1f} fps, checked{shared(event.members)}"
             say(f"{event.output}  {result}")
             self.results.append((str(event.output), result))
 

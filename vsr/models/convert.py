@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from vsr.errors import UsageError
+from vsr.errors import InputError
 from vsr.models.catalogue import Layer, Weights
 from vsr.models.networks import DECONVOLUTION, PADDING, SCALES, fsrcnn
 
@@ -40,7 +40,7 @@ def convert(path: Path, name: str, luma: str | None = None) -> tuple[Weights, di
     'full' for a graph, as OpenCV's dnn_superres feeds it.
     The scale is the one at which a flat grey stays what it is. Layers that the original pads with zeros see a
     replicated border here; away from it by half the receptive field, both make the same.
-    Raises UsageError where the file cannot be read or holds no FSRCNN.
+    Raises InputError where the file cannot be read or holds no FSRCNN.
     """
     try:
         if not path.is_file():
@@ -56,11 +56,11 @@ def convert(path: Path, name: str, luma: str | None = None) -> tuple[Weights, di
             luma = luma or usual
             weights = replace(weights if luma == "limited" else for_luma(weights, "limited"), name=name)
     except OSError as error:
-        raise UsageError(f"'{path}' cannot be read: {error.strerror}") from None
+        raise InputError(f"'{path}' cannot be read: {error.strerror}") from None
     except Foreign as error:
-        raise UsageError(f"'{path}' {error}") from None
+        raise InputError(f"'{path}' {error}") from None
     except ValueError as error:  # from the check of the arrays
-        raise UsageError(f"'{path}' holds no FSRCNN: {error}") from None
+        raise InputError(f"'{path}' holds no FSRCNN: {error}") from None
     return weights, {
         "model": name, "scale": weights.scale, "network": str(weights.network),
         "parameters": weights.parameters, "luma": luma,

@@ -55,8 +55,7 @@ class Player:
     (code, message) pairs of what its user should know; an error that ends nothing is among them: a file that breaks off
     ('broken', 'damaged'), an engine that cannot be opened or fails ('engine'; then that side is missing until another
     is chosen), a reference of another size ('reference'), a picture that was ('saved') or could not be saved ('save').
-    Raises ``InputError`` for a file that
-    cannot be read, ``UsageError`` for a choice that there is not.
+    Raises ``InputError`` for a file that cannot be read, ``UsageError`` for a choice that there is not.
     """
 
     def __init__(
