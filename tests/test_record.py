@@ -78,8 +78,7 @@ def test_another_size_begins_another_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_what_breaks_off_plays_as_far_as_it_came_and_is_told(suffix: str, tmp_path: Path) -> None:
-    settings = EncoderSettings(preset="ultrafast", options=(("g", "10"), ("tune", "zerolatency")))
-    recorder = Recorder(tmp_path / f"a{suffix}", settings)
+    recorder = Recorder(tmp_path / f"a{suffix}")
     for frame in frames(200):
         recorder.write(frame)
     (part,) = tmp_path.iterdir()
@@ -88,7 +87,7 @@ def test_what_breaks_off_plays_as_far_as_it_came_and_is_told(suffix: str, tmp_pa
     (tmp_path / f"a{suffix}").unlink()
     part.write_bytes(whole)  # as a power cut leaves it
     got = read(part)
-    assert len(got) > 150 and [read_number(luma) for _, luma in got] == list(range(len(got)))
+    assert len(got) > 200 - 1000 // 40 and [read_number(luma) for _, luma in got] == list(range(len(got)))
     again = Recorder(tmp_path / f"a{suffix}")
     assert [(code, str(part) in message) for code, message in again.warnings] == [("leftover", True)]
 

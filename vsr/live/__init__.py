@@ -262,16 +262,13 @@ class Live:
                 if frame is None:
                     if ended:
                         return
-                    last = self._measures.last_came
-                    if self._ready.is_set() and last is not None and self._now() - last > _STALLED_S:
-                        self._tell("stalled", f"{self.name} has given no picture for {_STALLED_S:g} s")
+                    self._look_whether_stalled()
                     continue
-                frame = replace(frame, color=seen_color(frame.color, frame.width, frame.height))
-                kind = kind_of(frame, self._choice, self.pinned)
-                if steps is None or steps.kind != kind:
+                while steps is None or steps.kind != kind_of(frame, self._choice, self.pinned):
                     stack.close()
-                    governor = None
+                    kind, governor = kind_of(frame, self._choice, self.pinned), None
                     steps = stack.enter_context(Ladder(kind, self._engines, self._say))
+                    frame = self._captured.take() or frame  # that took its time
                 step = self._step(steps, governor)
                 outlets = self._outlets.open if self._ready.is_set() else ()
                 begun = self._now()
@@ -299,6 +296,11 @@ class Live:
                 yield shown
                 del shown
 
+    def _look_whether_stalled(self) -> None:
+        last = self._measures.last_came
+        if self._ready.is_set() and last is not None and self._now() - last > _STALLED_S:
+            self._tell("stalled", f"{self.name} has given no picture for {_STALLED_S:g} s")
+
     @property
     def fps(self) -> float:
         """How many frames a second are to be held."""
@@ -317,6 +319,7 @@ class Live:
 
     def _shown(self, frame: Frame, step: Step, outlets: Sequence[Outlet]) -> Shown:
         """What is looked at of a frame; all of it where an outlet takes it."""
+        frame = replace(frame, color=seen_color(frame.color, frame.width, frame.height))
         within = Box(0, 0, frame.width, frame.height).within(self.region or WHOLE)
         wanted = {side for outlet in outlets for side in SIDES[outlet.side]}
         sides, (left, right) = step.sides, (

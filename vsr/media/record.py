@@ -24,11 +24,11 @@ from vsr.media.pixels import layout_of
 # By extension: the muxer, and what makes a file that breaks off play as far as it goes
 CONTAINERS = {
     ".mkv": ("matroska", {"cluster_time_limit": "1000", "flush_packets": "1"}),
-    ".mp4": ("mp4", {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}),
+    ".mp4": ("mp4", {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}),
 }
-# x264's preset: the processor has a picture to enlarge. What comes after the last key frame is lost of an mp4 that
-# breaks off; B-frames would move all of one, whose fragments have no room for their delay.
-SETTINGS = EncoderSettings(preset="superfast", options=(("g", "60"), ("bf", "0")))
+# x264's preset: the processor has a picture to enlarge. Nothing is held back, which a crash would take, and there are
+# no B-frames: fragments of mp4 have no room for their delay.
+SETTINGS = EncoderSettings(preset="superfast", options=(("g", "60"), ("tune", "zerolatency")))
 _TICK = Fraction(1, 1000)  # Matroska's
 _GLANCE_S = 1.0  # after which the free space is looked at again
 _LEAST_FREE = 64 << 20  # bytes that are left free
