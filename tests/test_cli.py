@@ -189,7 +189,7 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["evaluate", "--data", "{empty}", "--csv"], 3, "empty.mp4"),
     (["evaluate", "--data", "{sound}", "--json"], 3, "sound.m4a"),
     (["train", "nonesuch"], 2, "nonesuch"),
-    (["train", "fsrcnn-s_x3", "--data", "{folder}", "--out", "{tmp}/runs"], 3, "hollow"),
+    (["train", "fsrcnn-s_x3-first", "--data", "{folder}", "--out", "{tmp}/runs"], 3, "hollow"),
 ])
 def test_bad_input_gets_one_line_and_its_status(arguments: list[str], status: int, words: str, tmp_path: Path,
                                                 clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:

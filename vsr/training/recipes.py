@@ -54,13 +54,13 @@ class Recipe:
 
 
 def _family(model: str, iterations: int, others: int, rate: float) -> list[Recipe]:
-    """×3 from scratch, in so many ``iterations`` (the ``others`` in theirs), on the 91 images and on photographs of no
-    more than 0.7 of their size. ×2 from its trunk and the deconvolution that is solved for on it, on the 91 images
-    alone, which are sharp even for it; ×4 likewise, on all.
-    From each, on its pictures, the weights for precision int8. At ×3 and ×4 some drawn pages are among the pictures: on
-    text and lines, such as no photograph has, networks that had never seen any, in any contrast, were wrong by hundreds
-    and thousands of levels. ×2 keeps that from the trunk (400 at most); with pages of its own it is 1.4 dB better on
-    text and worse on photographs, by 0.28 / 0.22.
+    """×3 from scratch, in so many ``iterations``, with drawn pages among the photographs (``-first``): on text and
+    lines, such as no photograph has, networks that had never seen any, in any contrast, were wrong by hundreds and
+    thousands of levels. From its trunk all scales, in ``others``, on photographs alone: they keep what they know of
+    text (400 levels at most), and gain what pages cost: FSRCNN-s ×2 with pages of its own is 1.4 dB better on
+    text and worse on photographs, by 0.28 / 0.22. ×2 and ×4 begin with the deconvolution that is solved for. Photographs
+    are taken at no more than 0.7 of their size; ×2 learns from the 91 images alone, which are sharp even for it. From
+    each, on its pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
@@ -74,12 +74,13 @@ def _family(model: str, iterations: int, others: int, rate: float) -> list[Recip
     def recipe(suffix: str, scale: int, iterations: int, rate: float, **other: Any) -> Recipe:
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
-    three = recipe("", 3, iterations, rate, pages=8)
-    two = recipe("", 2, others, rate * 0.5, start=three.name, sets=("t91",))
-    four = recipe("", 4, others, rate * 0.5, start=three.name, pages=8)
+    first = recipe("-first", 3, iterations, rate, pages=8)
+    three = recipe("", 3, others, rate * 0.5, start=first.name)
+    two = recipe("", 2, others, rate * 0.5, start=first.name, sets=("t91",))
+    four = recipe("", 4, others, rate * 0.5, start=first.name)
     int8 = [recipe("_int8", start.scale, iterations // 20, rate * 0.15, start=start.name, sets=start.sets,
-                   pages=start.pages, quantized=True) for start in (two, three, four)]
-    return [three, two, four, *int8]
+                   quantized=True) for start in (two, three, four)]
+    return [first, three, two, four, *int8]
 
 
 def _members(rate: float) -> Iterator[Recipe]:
@@ -89,7 +90,7 @@ def _members(rate: float) -> Iterator[Recipe]:
     for scale in SCALES:
         for number, within in COARSENESS.items():
             member = MEMBERS[number]
-            float_ = Recipe(f"{member}_x{scale}", member, scale, str(NETWORKS[CLEAN]), 10_000, rate,
+            float_ = Recipe(f"{member}_x{scale}", member, scale, str(NETWORKS[CLEAN]), 6_000, rate,
                             start=f"{CLEAN}_x{scale}", photograph_shrinks=SHRINKS, pages=0 if scale == 2 else 16,
                             coarseness=within)
             yield float_
