@@ -8,6 +8,8 @@ import itertools
 import os
 import shutil
 import socket
+import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -388,6 +390,62 @@ def sent(address: str, times: dict[int, float], rate: float) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def rtsp(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """A camera that speaks RTSP: it sends the transport stream ``path`` over and over, interleaved in its TCP
+    connection. Beside its address: what it was asked."""
+    asked: list[str] = []
+    stop = threading.Event()
+    packets = [chunk for data in [path.read_bytes()] for chunk in
+               (data[i : i + 7 * 188] for i in range(0, len(data), 7 * 188))]
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.answer()
+
+        def answer(self) -> None:
+            while (line := self.rfile.readline()) and not stop.is_set():
+                asked.append(line.decode().split()[0])
+                number = "0"
+                while (header := self.rfile.readline().strip()):
+                    if header.lower().startswith(b"cseq"):
+                        number = header.split(b":")[1].strip().decode()
+                sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:a\r\n"
+                more, body = {
+                    "OPTIONS": ("Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n", ""),
+                    "DESCRIBE": (f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n", sdp),
+                    "SETUP": ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n", ""),
+                }.get(asked[-1], ("Session: 1\r\n", ""))
+                self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{more}\r\n{body}".encode())
+                if asked[-1] == "PLAY":
+                    for count, data in enumerate(itertools.cycle(packets)):
+                        head = struct.pack(">BBHII", 0x80, 33, count & 0xFFFF, count * 900, 1)
+                        self.wfile.write(b"$\0" + struct.pack(">H", len(head) + len(data)) + head + data)
+                        if stop.wait(0.01):
+                            return
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"rtsp://me:secret@127.0.0.1:{server.server_address[1]}/live", asked
+    finally:
+        stop.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_camera_that_speaks_rtsp(clip: Clip) -> None:
+    path = clip("a.ts", pts=range(0, 50 * 512, 512), options={"g": "10", "bf": "0"})
+    with rtsp(path) as (address, asked):
+        frames = first(address, 10)
+    assert [frame.luma.shape for frame in frames] == [(32, 48)] * 10
+    assert asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
 
 
 def test_motion_jpeg_over_http() -> None:
