@@ -256,6 +256,10 @@ def test_what_is_painted_is_what_a_picture_of_it_would_show(pix_fmt: str, clip: 
             wanted = np.dstack([wanted] * 3)
         np.testing.assert_array_equal(shown.painted[..., :3], wanted)
         assert (shown.painted[..., 3] == 255).all()
+        small = on_screen(shown.sr.frame, 3)
+        means = wanted[: wanted.shape[0] // 2 * 2].reshape(-1, 2, wanted.shape[1] // 2, 2, 3).mean((1, 3))
+        assert small.shape == (wanted.shape[0] // 3, wanted.shape[1] // 3, 4)
+        assert np.abs(on_screen(shown.sr.frame, 2)[..., :3] - means).max() <= 1
 
 
 def test_a_picture_is_painted_anew_at_a_pause(long: Path) -> None:

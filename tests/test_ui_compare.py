@@ -282,7 +282,10 @@ def test_zoom_keeps_what_is_under_the_pointer(qtbot: QtBot, window: Window, long
     assert canvas.fits
     qtbot.keyClick(canvas, Qt.Key.Key_Z)
     assert canvas.percent == 100
-    canvas.zoom(8)
+    canvas.zoom(1 / 3)
+    qtbot.waitUntil(lambda: canvas._painted.sr is not None and canvas._painted.sr.pixels.shape[1] * 3
+                    == 2 * canvas._painted.sr.box.width, timeout=WAIT_MS)  # no more than there is to be seen
+    canvas.zoom(24)
     canvas.pan(QPointF(1e6, 1e6))
     place = canvas._place(canvas._panes()[0][0])
     assert (place.x(), place.y()) == (0, 0)  # no further than to the edge
@@ -328,6 +331,14 @@ def test_both_sides_are_measured_against_the_truth(qtbot: QtBot, window: Window,
     page.measure("")
     assert not page.inspector._scores.isVisible()
     qtbot.waitUntil(lambda: shown(window).source.width == 96, timeout=WAIT_MS)
+
+
+def test_the_picture_alone_fills_the_screen(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    for bare in (True, False):
+        qtbot.keyClick(page.canvas, "F")
+        assert window.isFullScreen() is bare
+        assert page.transport.isVisible() is page.inspector.isVisible() is window._rail.isVisible() is not bare
 
 
 # ---- sound ---------------------------------------------------------------------------------------------------------

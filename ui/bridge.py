@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,18 +36,25 @@ class Painted(NamedTuple):
     difference: Image | None = None
 
 
-def paint(shown: vsr.Shown, difference: bool) -> Painted:
-    """Both sides as images, or only their ``difference``. Called in the player's thread."""
+class Wish(NamedTuple):
+    """What the canvas wants: both sides or only their ``difference``, and sides so many times smaller."""
+
+    difference: bool = False
+    shrink: int = 1
+
+
+def paint(shown: vsr.Shown, wish: Wish) -> Painted:
+    """The sides as images. Called in the player's thread."""
     bicubic, sr = shown.bicubic, shown.sr
-    if not difference:
-        return Painted(_image(bicubic), _image(sr))
+
+    def image(side: vsr.Side | None) -> Image | None:
+        return None if side is None else Image(side.box, vsr.on_screen(side.frame, wish.shrink))
+
+    if not wish.difference:
+        return Painted(image(bicubic), image(sr))
     if bicubic is None or sr is None:
         return Painted()
-    return Painted(difference=Image(sr.box, vsr.on_screen(vsr.difference(bicubic.frame, sr.frame))))
-
-
-def _image(side: vsr.Side | None) -> Image | None:
-    return None if side is None else Image(side.box, vsr.on_screen(side.frame))
+    return Painted(difference=image(replace(sr, frame=vsr.difference(bicubic.frame, sr.frame))))
 
 
 class Work(QThread):
@@ -82,7 +90,7 @@ class Bridge(QObject):
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.player: vsr.Player | None = None
-        self.difference = False  # whether that is what is looked at
+        self.wish = Wish()
         self._work: Work | None = None
         self._wanted: tuple[Path, dict[str, Any]] | None = None
         self._sound = Sound()
@@ -106,7 +114,7 @@ class Bridge(QObject):
         def call() -> vsr.Player:
             if old is not None:
                 old.close()
-            return vsr.Player(path, notify=self.arrived.emit, paint=lambda shown: paint(shown, self.difference),
+            return vsr.Player(path, notify=self.arrived.emit, paint=lambda shown: paint(shown, self.wish),
                               **options)
 
         self._work = Work(call, self._ended)
@@ -197,10 +205,8 @@ class Glances(QObject):
 
 
 def _glance(shown: vsr.Shown) -> np.ndarray:
-    """Of what comes from the file, every so manyth pixel. Called in the player's thread."""
-    pixels = vsr.on_screen(shown.source)
-    every = max(1, -(-max(pixels.shape[:2]) // _GLANCE))
-    return np.ascontiguousarray(pixels[::every, ::every])
+    """Of what comes from the file. Called in the player's thread."""
+    return vsr.on_screen(shown.source, -(-max(shown.source.width, shown.source.height) // _GLANCE))
 
 
 class Source(QIODevice):

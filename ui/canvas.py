@@ -177,6 +177,11 @@ class Canvas(QWidget):
         return 100 * self._place(self._panes()[0][0]).width() / self._shape.seen[0] if self._shape else 100.0
 
     @property
+    def shrink(self) -> int:
+        """How many times smaller the sides may come: what is shown smaller would flicker."""
+        return max(1, int(100 / self.percent + 1e-6)) if not self._loupe else 1
+
+    @property
     def fits(self) -> bool:
         return self._wide is None
 
@@ -339,8 +344,8 @@ class Canvas(QWidget):
     def _draw(self, image: Image, place: QRectF, clip: QRect) -> Draw:
         shape = self._shape
         assert shape is not None
-        scale = image.pixels.shape[1] / max(1, image.box.width)  # another one may be on its way already
-        at = QTransform.fromScale(1 / scale, 1 / scale) * QTransform.fromTranslate(image.box.left, image.box.top)
+        box, (height, width) = image.box, image.pixels.shape[:2]  # of another scale, if one is on its way
+        at = QTransform.fromScale(box.width / width, box.height / height) * QTransform.fromTranslate(box.left, box.top)
         zoom = place.width() / shape.seen[0]
         smooth = abs(zoom - round(zoom)) * shape.seen[0] > 0.5
         return Draw(image.pixels, at * self._to_screen(place), clip, smooth)

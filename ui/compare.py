@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import theme
-from ui.bridge import Bridge, Export, Glances
+from ui.bridge import Bridge, Export, Glances, Wish
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import Inspector, field_name
 from ui.transport import SPEEDS, Bubble, Transport
@@ -36,6 +36,7 @@ _RECENT = 8
 _METER_MS = 250
 _SAVING_MS = 500  # after the last picture that was saved, all are told
 _JUMP_S = 5
+_OF_OUTPUTS = {"dynamic_hdr", "moved", "late_stream", "dropped_stream"}  # what is said of files that are written
 _NUDGE = 0.01  # of the canvas's width, for the split by keys
 _PAN = 64  # logical pixels by a key
 _Key = Qt.Key
@@ -342,9 +343,8 @@ class ComparePage(QWidget):
 
     def _look(self) -> None:
         """Something else is looked at, or in another way."""
-        player, difference = self.bridge.player, self.canvas.mode is Mode.DIFFERENCE
-        changed = difference != self.bridge.difference
-        self.bridge.difference = difference
+        player, wish = self.bridge.player, Wish(self.canvas.mode is Mode.DIFFERENCE, self.canvas.shrink)
+        changed, self.bridge.wish = wish != self.bridge.wish, wish
         if player is not None:
             player.view = self.canvas.view()
             if changed:
@@ -367,7 +367,7 @@ class ComparePage(QWidget):
             if code == "saved":
                 self._saved.append(Path(text))
                 self._saving.start()
-            else:
+            elif code not in _OF_OUTPUTS:
                 self.message.emit(text, "", None)
 
     def _tell_saved(self) -> None:

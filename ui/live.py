@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import theme
-from ui.bridge import Image, Painted, Work, paint
+from ui.bridge import Image, Painted, Wish, Work, paint
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import WIDTH, field_name
 
@@ -103,7 +103,7 @@ class LiveBridge(QObject):
 
     def _paint(self, shown: vsr.Shown, made: list[vsr.Live]) -> Drawn:
         """In the live picture's thread. A region is all of the picture that there is."""
-        painted = paint(shown, self.difference)
+        painted = paint(shown, Wish(self.difference))
         whole = vsr.Box(0, 0, shown.source.width, shown.source.height)
         region = made[0].region if made else None
         within = region.within(whole) if region else whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPixmap
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -19,6 +19,7 @@ from ui import theme
 
 SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 _MS = 1000
+_WIDE, _NARROW = 75 * theme.UNIT, 54 * theme.UNIT  # pixels, from which on there is room for all, and for most
 
 
 def clock(seconds: float) -> str:
@@ -224,6 +225,12 @@ class Transport(QFrame):
         self.volume.valueChanged.connect(self.sounded)
         self.speed.currentIndexChanged.connect(lambda: self.sped.emit(self.speed.currentData()))
         self.set_open(None, False)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, the place in the video has it."""
+        super().resizeEvent(event)
+        for widget, needed in ((self.volume, _WIDE), (self._total, _WIDE), (self.speed, _NARROW)):
+            widget.setVisible(self.width() >= needed)
 
     @property
     def loudness(self) -> float:

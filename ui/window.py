@@ -299,7 +299,7 @@ class Strip(QFrame):
         dismiss.clicked.connect(self.dismiss)
         theme.name(self._does, self.tr("What to do about it"))
         self._does.clicked.connect(self._act)
-        layout = self._layout = QHBoxLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(2 * theme.UNIT, 4, 4, 4)
         layout.addWidget(self._text, 1)
         layout.addWidget(self._does)
@@ -353,9 +353,10 @@ class Strip(QFrame):
         self._area = area
         if area.width() <= 0:
             return
-        words = self._text.fontMetrics().horizontalAdvance(self._text.text()) + 10 * theme.UNIT
-        width = min(area.width(), max(240, words + (self._does.sizeHint().width() if self._does.text() else 0)))
-        height = max(self._layout.heightForWidth(width), self.sizeHint().height())
+        beside = 10 * theme.UNIT + (self._does.sizeHint().width() if self._does.text() else 0)
+        words = self._text.fontMetrics().horizontalAdvance(self._text.text())
+        width = min(area.width(), max(240, words + beside))
+        height = max(self._text.heightForWidth(width - beside) + 2 * theme.UNIT, 5 * theme.UNIT)
         self.setGeometry(area.center().x() - width // 2, area.bottom() - height, width, height)
 
 

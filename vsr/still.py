@@ -157,11 +157,15 @@ def picture_of(frame: Frame, orientation: int = 1) -> Picture:
     return Picture(np.ascontiguousarray(turned(pixels, orientation)), "png", True, Metadata(native=told))
 
 
-def on_screen(frame: Frame) -> np.ndarray:
-    """What `picture_of` makes of a frame, for a screen: (H, W, 4) uint8 BGRA, opaque and as it is stored."""
+def on_screen(frame: Frame, shrink: int = 1) -> np.ndarray:
+    """What `picture_of` makes of a frame, for a screen: (H, W, 4) uint8 BGRA, opaque and as it is stored. With
+    ``shrink`` its sides are so many times smaller (rounded down), by means, for screens that show no more."""
     import cv2
 
     pixels = to_pixels(replace(whole_chroma(frame), alpha=None), 8)
+    if shrink > 1:
+        size = max(1, frame.width // shrink), max(1, frame.height // shrink)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGRA if pixels.ndim == 2 else cv2.COLOR_BGR2BGRA)
 
 
