@@ -409,6 +409,21 @@ def test_what_is_held_is_held_by_a_smaller_part(monkeypatch: pytest.MonkeyPatch)
             np.testing.assert_array_equal(luma[middle], nearest[middle])
 
 
+def test_slow_painting_costs_no_more_than_half_of_the_time() -> None:
+    """What a screen makes of a picture takes all the time that there is: enlarging that is quick is left as it is."""
+    cam = Cam(paced(50, {}), "YUYV")
+
+    def paint(shown: Shown) -> str:
+        time.sleep(0.05)
+        return "drawn"
+
+    with opened(capture=lambda number: cam, pinned=False, fps=25, paint=paint) as live:
+        shown = next_of(live, lambda shown: live.ready)
+        assert shown.painted == "drawn"
+        next_of(live, lambda later: later.time > shown.time + 3)
+        assert live.mode.startswith("FSRCNN-s") and "middle" not in live.mode
+
+
 # ---- regions -------------------------------------------------------------------------------------------------------
 
 

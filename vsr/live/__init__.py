@@ -41,6 +41,7 @@ LEAST_FPS = 24.0  # that are held where the source says no more
 _USUAL_FPS, _MOST_FPS = 30.0, 240.0  # of a source that does not say; more is a time base that is taken for a rate
 _GLANCE_S = 0.05  # after which the source is looked at again that gives nothing
 _STALLED_S = 1.0  # without a frame: then it is told
+_FOLLOW = 0.1  # the weight of a frame in what painting is taken to take
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0  # before a lost source is tried again
 
 
@@ -253,6 +254,7 @@ class Live:
         with contextlib.ExitStack() as stack:
             steps: Ladder | None = None
             governor: Governor | None = None
+            painting = 0.0  # seconds, followed
             while not self._closing.is_set():
                 if steps is not None and (steps.steps or steps.complete) and not self._ready.is_set():
                     self._measures = Measures(self._dropped)
@@ -282,14 +284,19 @@ class Live:
                     governor = None
                     continue
                 cost = self._now() - begun
-                self._measures.ms["upscale"].append(1000 * cost)
+                if self._paint:
+                    shown = replace(shown, painted=self._paint(shown))
+                whole = self._now() - begun
+                painting += _FOLLOW * (whole - cost - painting)
+                self._measures.ms["upscale"].append(1000 * whole)
                 if not self._ready.is_set():
-                    self._closing.wait(cost)  # half the time is for what is being compiled
+                    self._closing.wait(whole)  # half the time is for what is being compiled
                 if steps.complete:
+                    period = 1 / self.fps
                     if governor is None and steps.steps:
-                        governor = Governor(len(steps.steps), 1 / self.fps)
-                    if governor is not None:
-                        governor.period_s = 1 / self.fps
+                        governor = Governor(len(steps.steps), period)
+                    if governor is not None:  # no cheaper enlarging makes up for slow painting
+                        governor.period_s = max(period - painting, period / 2)
                         governor(cost, self._now())
                 self._outlets.give(shown, step.name, outlets)
                 del frame
@@ -332,8 +339,7 @@ class Live:
         at = frame.pts * frame.time_base - Fraction(self._begun)
         engine = sides.engine
         name, precision = (engine.name, engine.precision) if engine else (None, None)
-        shown = Shown(frame, at, 0, bicubic, sr, sides.choice, name, precision)
-        return replace(shown, painted=self._paint(shown)) if self._paint else shown
+        return Shown(frame, at, 0, bicubic, sr, sides.choice, name, precision)
 
 
 def _checked(choice: Choice) -> Choice:
