@@ -126,9 +126,9 @@ class Bridge(QObject):
         if self._wanted is not None:
             self._next()
         elif work.error is not None:
+            self.failed.emit(str(work.error))
             if not isinstance(work.error, vsr.VsrError):
                 raise work.error
-            self.failed.emit(str(work.error))
         else:
             self.opened.emit()
 

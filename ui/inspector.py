@@ -158,6 +158,7 @@ class Inspector(QFrame):
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
         grid.setColumnStretch(0, 1)
         tr = self.tr
+        # Beside a stage's name stands which of them takes most, the bottleneck
         rows = {"fps": (tr("Frames a second"), tr("Shown, of those that the video has")),
                 "decode": (tr("Decode"), tr("What reading a frame takes")),
                 "upscale": (tr("Upscale"), tr("What making both sides of it takes, as far as they are seen")),
@@ -284,7 +285,7 @@ class Inspector(QFrame):
             most = playing and stage == meter.bottleneck
             value.setStyleSheet("font-weight: 600" if most else "")
             label.setText({"decode": self.tr("Decode"), "upscale": self.tr("Upscale"), "show": self.tr("Show")}[stage]
-                          + (self.tr(" · takes most") if most else ""))
+                          + (self.tr(" · most") if most else ""))
         self._numbers["dropped"][1].setText(f"{meter.dropped}")
 
     def show_scores(self, scores: vsr.Scores | None, measuring: bool) -> None:
