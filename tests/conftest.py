@@ -49,6 +49,9 @@ class Nearest(Engine):
     def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
         out[...] = np.repeat(np.repeat(luma, self.scale, 0), self.scale, 1)
 
+    def use(self, weights: object) -> None:
+        """There are none."""
+
 
 @pytest.fixture
 def nearest() -> type[Nearest]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import vsr
 from vsr.display import Silent, display, mute, printable, tell, tell_error, tell_warning
 from vsr.errors import EngineError, InputError, OutputError, UsageError, VsrError
+from vsr.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vsr.bench import EngineSpeed, FileSpeed
@@ -198,7 +199,8 @@ def parser() -> Parser:
 def add_job_options(sub: argparse.ArgumentParser) -> None:
     """What 'upscale' and 'compare' have in common; `job_options` reads it."""
     which = sub.add_mutually_exclusive_group()
-    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+    which.add_argument("--model", default=DEFAULT_MODEL, metavar="M",
+                       help=f"see 'vsr models'; default {DEFAULT_MODEL}")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
     sub.add_argument("--engine", default="auto", help="auto (default: cuda where there is a GPU for it, else cpu), "
                      "cuda, cpu, reference")

@@ -27,6 +27,7 @@ from vsr.media.partfile import PartFile
 from vsr.media.picture import PICTURES, still_format
 from vsr.media.probe import image_sequence
 from vsr.media.verify import Check
+from vsr.models import DEFAULT_MODEL
 from vsr.models.catalogue import Weights, find, load_file, load_members
 from vsr.size import Resolution, Size, resolve
 
@@ -52,7 +53,7 @@ class Job:
     output: Path | None = None
     scale: int = 2
     size: Size | None = None
-    model: str = "fsrcnn-s"
+    model: str = DEFAULT_MODEL
     weights: Path | None = None
     engine: str = "auto"
     precision: str = "auto"

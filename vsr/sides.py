@@ -17,6 +17,7 @@ from vsr.engines.bicubic import TAPS, Bicubic
 from vsr.engines.resample import resizer
 from vsr.frame import Frame
 from vsr.media.pixels import Layout
+from vsr.models import DEFAULT_MODEL
 from vsr.models.catalogue import Weights, find, load, load_members
 from vsr.models.family import Choice as Suiting
 from vsr.upscale import Upscaler, resize_of
@@ -104,7 +105,7 @@ class Scores:
 class Choice:
     """What enlarges, as `open_engine` takes it."""
 
-    model: str | Weights = "fsrcnn-s"
+    model: str | Weights = DEFAULT_MODEL
     scale: int = 2
     engine: str = "auto"
     precision: str = "auto"
