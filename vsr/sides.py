@@ -169,6 +169,14 @@ class Sides:
                 self._member = member
         return self._side(frame, box, self.engine)
 
+    def of(self, made: Frame, box: Box = WHOLE) -> Side | None:
+        """The part of a frame that was ``made``, in another file, of one with sides as many times smaller."""
+        box = box.within(Box(0, 0, made.width // self.scale, made.height // self.scale))
+        if box.width <= 0 or box.height <= 0:
+            return None
+        box = box.grown(0, self._step).within(Box(0, 0, made.width // self.scale, made.height // self.scale))
+        return Side(box, self._cut(made, box.times(self.scale)))
+
     def _side(self, frame: Frame, box: Box, engine: Engine) -> Side | None:
         whole = Box(0, 0, frame.width, frame.height)
         box = box.within(whole)

@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 
 from vsr.engines import Engine, open_engine
-from vsr.errors import Cancelled, EngineError, UsageError
+from vsr.errors import Cancelled, EngineError, InputError, UsageError
 from vsr.media.reel import Reel, Track
 from vsr.models.catalogue import SCALES, find
 from vsr.player.course import Course
@@ -46,7 +46,9 @@ class Player:
     ``path``, ``stream`` and ``deinterlace`` are those of `Decoder`; ``audio_stream`` is the index of a sound, None for
     the main one; ``cache_mb`` bounds the decoded frames that are kept (`Reel`). ``choice`` says what enlarges.
     With ``restore`` the frames are first shrunk, so that what is enlarged can be compared with what it was; with
-    ``reference``, a file of the same video in the larger size, with that. ``notify`` is called, in another thread,
+    ``reference``, a file of the same video in the larger size, with that. With ``result``, a file that was made of the
+    video in 2, 3 or 4 times its size, that is compared with bicubic, in place of what ``choice`` says. With ``early``
+    there are pictures while the engine is being opened, too (`Shown`). ``notify`` is called, in another thread,
     whenever there is something to `take`; ``paint`` there, with each frame before it is due, for what a screen must
     make of it beforehand. ``engines`` opens engines, ``now`` is the wall's clock.
 
@@ -70,6 +72,8 @@ class Player:
         cache_mb: float = 256,
         restore: bool = False,
         reference: str | os.PathLike[str] | None = None,
+        result: str | os.PathLike[str] | None = None,
+        early: bool = False,
         view: View | None = None,
         notify: Callable[[], object] = lambda: None,
         paint: Callable[[Shown], object] = lambda shown: None,
@@ -78,7 +82,9 @@ class Player:
     ) -> None:
         if restore and reference is not None:
             raise UsageError("a video is compared with itself or with a reference, not both")
-        _check(choice := choice or Choice())
+        if result is not None and (restore or reference is not None):
+            raise UsageError("a result is compared with bicubic alone")
+        choice = choice or Choice()
         self.path = Path(path)
         self.messages: deque[tuple[str, str]] = deque()
         self._course, self._measures = Course(now), Measures(now)
@@ -89,13 +95,18 @@ class Player:
             truth = None
             if reference is not None:
                 truth = stack.enter_context(Reel(reference, 0, **kind))  # type: ignore[arg-type]
+            made = None
+            if result is not None:
+                made = stack.enter_context(Reel(result, 0, **kind))  # type: ignore[arg-type]
+                choice = Choice("bicubic", _times(reel, made, Path(result)))
+            _check(choice)
             self.info, self.layout = reel.info, reel.layout
             self.duration_s, self.origin, self.orientation = reel.duration_s, reel.origin, reel.orientation
             track = Track(path, audio_rate, audio_stream)
             self.has_sound = track.stream is not None
             self._sound = Sound(self._course, track, self.messages)
             self._pictures = Pictures(self.path, self._course, reel, truth, view or View(), restore, choice, engines,
-                                      self._measures, self.messages, notify, paint)
+                                      self._measures, self.messages, notify, paint, made, early)
             self._newest = stack.enter_context(newest(self._pictures, notify))
             self._stack = stack.pop_all()
 
@@ -261,6 +272,16 @@ class Player:
 
     def meter(self) -> Meter:
         return self._measures.meter(self.info.rate, self._newest.dropped)
+
+
+def _times(source: Reel, result: Reel, path: Path) -> int:
+    """How many times as wide and high the result is, pixel for pixel. Raises InputError where it is not so."""
+    (a, b), same = (source.info, result.info), source.layout == result.layout
+    for scale in SCALES:
+        if same and (b.width, b.height) == (scale * a.width, scale * a.height):
+            return scale
+    raise InputError(f"{path.name} ({b.width}x{b.height}, {b.pix_fmt}) is not 2, 3 or 4 times its source "
+                     f"({a.width}x{a.height}, {a.pix_fmt}), so the two cannot be laid over each other")
 
 
 def _check(choice: Choice) -> None:

@@ -19,21 +19,23 @@ from vsr.sides import Choice, Sides
 
 class Enlarger:
     """Both sides of frames of a video, by what was chosen last and could be opened: ``sides``, None in the beginning.
+    With ``early`` they are bicubic alone then, until the first that was chosen is ready.
 
     ``changes`` guards what is ready, and tells. ``messages`` say what failed; then there is bicubic alone. Opening is
     done in a thread of its own. A context manager, of one thread.
     """
 
     def __init__(self, info: VideoInfo, layout: Layout, engines: Callable[..., Engine], changes: Changes,
-                 messages: deque[tuple[str, str]]) -> None:
+                 messages: deque[tuple[str, str]], early: bool = False) -> None:
         self.sides: Sides | None = None
         color = info.color
         self._kind = layout, color.range == FULL_RANGE, color.chroma_location
-        self._engines, self._changes, self._messages = engines, changes, messages
+        self._engines, self._changes, self._messages, self._early = engines, changes, messages, early
         self._choice: Choice | None = None  # the last that was begun
         self._ready: Sides | BaseException | None = None
         self._opening = contextlib.ExitStack()
         self._is_opening = False
+        self.is_early = False  # whether ``sides`` stand in for the first that was chosen
 
     def is_due(self, choice: Choice) -> bool:
         """Whether there is something for `follow` to do."""
@@ -43,6 +45,8 @@ class Enlarger:
         """Begin to open what is chosen (False), or let what is ready take over (True). Raises what opening raised."""
         if self._ready is None:
             self._choice, self._is_opening = choice, True
+            if self._early and self.sides is None:
+                self.sides, self.is_early = Sides(choice, *self._kind, None), True
             self._opening.enter_context(beside(partial(self._work, choice)))
             return False
         ready, self._ready, self._is_opening = self._ready, None, False
@@ -51,7 +55,7 @@ class Enlarger:
             raise ready
         if self.sides is not None:
             self.sides.close()
-        self.sides = ready
+        self.sides, self.is_early = ready, False
         return True
 
     def without_model(self, error: EngineError) -> None:

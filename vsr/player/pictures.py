@@ -38,7 +38,8 @@ _SCORED_SIDE = 128  # pixels before enlarging: what is scored of a playing video
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A frame to show, now. ``source`` is as it was enlarged, whole; ``bicubic`` and ``sr`` are the parts of the two
-    sides that are seen, None for one of which nothing is, or while the model's engine is not there.
+    sides that are seen, None for one of which nothing is, or while the model's engine is not there. While that is being
+    opened ``is_early`` is true, and ``sr`` bicubic, too. Where a ``result`` is compared it is what ``sr`` shows.
 
     ``time`` is when it is shown, in seconds from the beginning of the file; ``ticket`` that of the call which led
     there. ``choice`` is what enlarged it, ``engine`` and ``precision`` what that came down to. ``scores`` compare with
@@ -56,6 +57,7 @@ class Shown:
     precision: str | None
     scores: Scores | None = None
     painted: Any = None
+    is_early: bool = False
 
 
 class _Look(NamedTuple):
@@ -71,22 +73,23 @@ class _Look(NamedTuple):
 class Pictures:
     """The pictures of the frames of ``reel`` on ``course``, whose ``changes`` guard ``view``, ``restore``, ``choice``
     and ``saves``, the paths of pictures that are still to be written, and ``times``, how often to paint anew. ``path``
-    is the video's, ``truth`` of another one to compare with; the others are the player's. They are made in threads."""
+    is the video's, ``truth`` of another one to compare with, ``result`` of what was made of it; the others are the
+    player's. They are made in threads."""
 
     def __init__(self, path: Path, course: Course, reel: Reel, truth: Reel | None, view: View, restore: bool,
                  choice: Choice, engines: Callable[..., Engine], measures: Measures,
                  messages: deque[tuple[str, str]], notify: Callable[[], object],
-                 paint: Callable[[Shown], object]) -> None:
+                 paint: Callable[[Shown], object], result: Reel | None = None, early: bool = False) -> None:
         self.view, self.restore, self.choice = view, restore, choice
         self.saves: deque[Path] = deque()
         self.times = 0
-        self._path, self._course, self._reel, self._truth = path, course, reel, truth
+        self._path, self._course, self._reel, self._truth, self._result = path, course, reel, truth, result
         self._measures, self._messages = measures, messages
         self._notify, self._paint = notify, paint
-        self._enlarger = Enlarger(reel.info, reel.layout, engines, course.changes, messages)
+        self._enlarger = Enlarger(reel.info, reel.layout, engines, course.changes, messages, early)
         self._costs: deque[float] = deque(maxlen=_COSTS)  # seconds on the clock, for both sides
         self._scored_at = -math.inf
-        self._told = ""  # what was said of the reference last
+        self._told = ""  # what was said of the other file last
 
     def __iter__(self) -> Generator[Shown]:
         course, clock, enlarger = self._course, self._course.clock, self._enlarger
@@ -101,7 +104,8 @@ class Pictures:
             def due() -> bool:
                 if course.closing or enlarger.is_due(self.choice):
                     return True
-                asked = course.pending or course.playing or drawn != self._look() or self.saves
+                asked = course.pending or course.playing or drawn != self._look() or (
+                    self.saves and not enlarger.is_early)
                 return enlarger.sides is not None and bool(asked)
 
             while True:
@@ -117,7 +121,7 @@ class Pictures:
                     continue
                 assert enlarger.sides is not None  # it is waited for
                 sides = enlarger.sides
-                if last is not None and not pending and self.saves:
+                if last is not None and not pending and self.saves and not enlarger.is_early:
                     self._save(sides, last, self.saves.popleft())
                     continue
                 if not pending and not playing:
@@ -192,12 +196,13 @@ class Pictures:
             bicubic = None if view.bicubic is None else sides.bicubic(source, view.bicubic)
             sr = None
             try:
-                sr = None if view.sr is None else sides.sr(source, view.sr)
+                sr = None if view.sr is None else self._sr(sides, source, item, view.sr)
             except EngineError as error:
                 self._enlarger.without_model(error)
         engine = sides.engine
         name, precision = (engine.name, engine.precision) if engine else (None, None)
-        shown = Shown(source, item.time, item.order.ticket, bicubic, sr, sides.choice, name, precision)
+        shown = Shown(source, item.time, item.order.ticket, bicubic, sr, sides.choice, name, precision,
+                      is_early=self._enlarger.is_early)
         painted = self._paint(shown)
         self._costs.append(self._course.clock.now() - begun)
         scores = self._scores(sides, source, item, look) if look.restore or self._truth else None
@@ -208,6 +213,17 @@ class Pictures:
         info = self._reel.info
         frame = replace(frame, color=seen_color(frame.color, info.width, info.height))
         return sides.shrunk(frame) if restore else frame
+
+    def _sr(self, sides: Sides, source: Frame, item: Decoded, box: Box = WHOLE) -> Side | None:
+        """What is shown beside bicubic."""
+        if self._result is not None:
+            try:
+                made = _at(self._result, item)
+            except InputError as error:
+                self._tell(error)
+                return None
+            return sides.of(replace(made, color=seen_color(made.color, made.width, made.height)), box)
+        return sides.bicubic(source, box) if self._enlarger.is_early else sides.sr(source, box)
 
     def _scores(self, sides: Sides, source: Frame, item: Decoded, look: _Look) -> Scores | None:
         assert item.frame is not None
@@ -220,7 +236,7 @@ class Pictures:
                 return None
             box = box.within(Box(0, 0, source.width, source.height)).centre(_SCORED_SIDE, _SCORED_SIDE)
         try:
-            truth = self._truth.at(item.time) if self._truth else item.frame
+            truth = _at(self._truth, item) if self._truth else item.frame
             n = sides.scale
             if self._truth and (truth.width // n, truth.height // n) != (source.width, source.height):
                 raise InputError(f"a reference of {truth.width}x{truth.height} is not {n} times as large as the video")
@@ -229,12 +245,16 @@ class Pictures:
             self._enlarger.without_model(error)
             return None
         except InputError as error:
-            if self._told != str(error):
-                self._told = str(error)
-                self._messages.append(("reference", self._told))
+            self._tell(error)
             return None
         self._scored_at = clock.now()
         return scores
+
+    def _tell(self, error: InputError) -> None:
+        """What is wrong with the other file; once."""
+        if self._told != str(error):
+            self._told = str(error)
+            self._messages.append(("reference", self._told))
 
     def _save(self, sides: Sides, item: Decoded, target: Path) -> None:
         assert item.frame is not None
@@ -243,20 +263,32 @@ class Pictures:
             name = target / f"{self._path.stem}-{float(item.time):.3f}s"
         source = self._source(sides, item.frame, self.restore)
         chroma, seen = self._reel.layout.chroma, self._reel.orientation
+        saved: list[tuple[str, str]] = []  # told together
         try:
-            made = {"bicubic": sides.bicubic(source), sides.name: sides.sr(source)}
+            name_of, title = sides.name, sides.engine and label(sides.engine)
+            if self._result is not None:
+                name_of, title = "result", "Result"
+            made = {"bicubic": sides.bicubic(source), name_of: self._sr(sides, source, item)}
             frames = {of: side.frame for of, side in made.items() if side is not None}
-            if sides.engine is not None and len(frames) > 1:
+            if title and len(frames) > 1:
                 first, second = frames.values()
-                size, labels = (first.width, first.height), ("Bicubic", label(sides.engine))
+                size, labels = (first.width, first.height), ("Bicubic", title)
                 compose = Composer("side-by-side", size, chroma, first.bits, source.color, labels, seen)
                 frames["compared"] = compose(first, second)
             for of, frame in frames.items():
                 path = name.with_name(f"{name.name}-{of}.png")
                 save_picture(picture_of(frame, seen), path)
-                self._messages.append(("saved", str(path)))
+                saved.append(("saved", str(path)))
         except EngineError as error:
             self._enlarger.without_model(error)
         except OutputError as error:
             self._messages.append(("save", str(error)))
+        self._messages.extend(saved)
         self._notify()
+
+
+def _at(reel: Reel, item: Decoded) -> Frame:
+    """The frame of another file that is shown while ``item`` is: in its middle, since containers round times."""
+    assert item.frame is not None
+    frame = item.frame
+    return reel.at(item.time + Fraction(frame.duration or 0) * frame.time_base / 2)
