@@ -32,6 +32,12 @@ def no_thread_outlives_a_test() -> Iterator[None]:
     assert not stray, f"threads left over: {stray}"
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the window remembers is each test's own."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real clips and pictures."""

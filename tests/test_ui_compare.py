@@ -226,7 +226,10 @@ def test_what_cannot_be_opened_is_told_in_words(qtbot: QtBot, window: Window, tm
     page = page_of(window)
     assert page.bridge.player is None and page._middle.currentWidget() is page._empty
     open_clip(qtbot, window, long)
-    assert page._recent == [str(long)]
+    assert page._recent == [str(long)] and all(each.isEnabled() for each in page.inspector._outputs)
+    window.open([wrong])
+    qtbot.waitUntil(lambda: page._middle.currentWidget() is page._empty, timeout=WAIT_MS)
+    assert not any(each.isEnabled() for each in page.inspector._outputs)
 
 
 # ---- looking -------------------------------------------------------------------------------------------------------
@@ -300,6 +303,7 @@ def test_a_saved_frame_is_what_the_engine_makes_and_what_is_on_screen(
     qtbot.waitUntil(lambda: shown(window).time == Fraction(1, RATE), timeout=WAIT_MS)
     qtbot.keyClick(page.canvas, Qt.Key.Key_P)
     qtbot.waitUntil(lambda: "compared.png" in window._strip.said, timeout=WAIT_MS)
+    assert "bicubic.png" in window._strip.said and len(window._strip._waiting) == 1  # all in one message
     assert "0.040s" in window._strip.said
     saved = {path.stem.rpartition("s-")[2]: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
     names = [path.name for path in (tmp_path / "pictures").iterdir()]
@@ -333,12 +337,121 @@ def test_both_sides_are_measured_against_the_truth(qtbot: QtBot, window: Window,
     qtbot.waitUntil(lambda: shown(window).source.width == 96, timeout=WAIT_MS)
 
 
+def test_there_is_bicubic_until_the_engine_is_there(
+    qtbot: QtBot, window: Window, long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = threading.Event()
+
+    def late(*args: Any, **kwargs: Any) -> Watched:
+        assert ready.wait(WAIT_MS / 1000)
+        return Watched(*args, **kwargs)
+
+    monkeypatch.setattr(vsr, "Player", partial(Player, engines=late), raising=False)
+    page = page_of(window)
+    page.open([long], play=False)
+    assert "a.mp4" in page.canvas.hint
+    try:
+        qtbot.waitUntil(lambda: page._shown is not None and page.canvas._painted.sr is not None, timeout=WAIT_MS)
+        early = shown(window)
+        assert early.is_early and early.engine is None and "prepared" in page.canvas.labels[1]
+        assert early.sr is not None
+        with Sides(vsr.Choice(), player_of(window).layout, False, early.source.color.chroma_location, None) as sides:
+            wanted = sides.bicubic(early.source, early.sr.box)
+        assert wanted is not None
+        np.testing.assert_array_equal(early.sr.frame.luma, wanted.frame.luma)
+        page.set_mode(Mode.DIFFERENCE)
+        page.save_frame()  # which waits for the model
+    finally:
+        ready.set()
+    qtbot.waitUntil(lambda: not shown(window).is_early and page.canvas._painted.difference is not None,
+                    timeout=WAIT_MS)
+    assert shown(window).engine == "nearest" and "prepared" not in page.canvas.labels[1]
+    qtbot.waitUntil(lambda: "fsrcnn-s" in window._strip.said, timeout=WAIT_MS)
+
+
+def test_a_result_lies_over_its_source(qtbot: QtBot, window: Window, long: Path, clip: Clip) -> None:
+    # Its container rounds times, and no engine makes its pixels
+    result = clip("b.mkv", size=(192, 128), pts=range(0, 60 * 512, 512))
+    page = page_of(window)
+    window.go("result", [long, result])
+    qtbot.waitUntil(lambda: page._shown is not None and page.canvas._painted.sr is not None, timeout=WAIT_MS)
+    player_of(window).pause()
+    assert "b.mkv" in page.canvas.labels[1]
+    page.set_mode(Mode.SIDE)
+    with Decoder(result) as video:
+        frames = [item for item in video if isinstance(item, vsr.Frame)]
+    for number in (7, 23):
+        page.seek(number / RATE + 0.01)
+        qtbot.waitUntil(lambda number=number: shown(window).time == Fraction(number, RATE)  # type: ignore[misc]
+                        and shown(window).sr is not None, timeout=WAIT_MS)
+        side = shown(window).sr
+        assert side is not None
+        box = side.box.times(2)
+        np.testing.assert_array_equal(side.frame.luma, frames[number].luma[box.top : box.bottom, box.left : box.right])
+    page.save_frame()
+    qtbot.waitUntil(lambda: "result.png" in window._strip.said, timeout=WAIT_MS)
+    page.ask_for_export()
+    assert page._export is None and "as it is" in window._strip.said
+    page._choose()  # a model is wanted again
+    qtbot.waitUntil(lambda: "nearest" in page.canvas.labels[1], timeout=WAIT_MS)
+    assert page.bridge.player is not None and shown(window).choice == page.inspector.choice
+    window.go("result", [long, long])  # which is no larger
+    qtbot.waitUntil(lambda: "cannot be laid" in window._strip.said and page.bridge.player is not None, timeout=WAIT_MS)
+    assert page._path == long and page._result is None
+
+
+def test_a_reference_that_cannot_be_read_costs_nothing_else(
+    qtbot: QtBot, window: Window, long: Path, tmp_path: Path
+) -> None:
+    page = open_clip(qtbot, window, long)
+    (tmp_path / "notes.mp4").write_text("no video")
+    page.measure("reference", tmp_path / "notes.mp4")
+    qtbot.waitUntil(lambda: "notes.mp4" in window._strip.said and page.bridge.player is not None, timeout=WAIT_MS)
+    assert page._path == long and page._truth == "" and page._middle.currentWidget() is page.canvas
+
+
+def test_messages_leave_controls_free_and_the_newest_is_seen(qtbot: QtBot, window: Window, long: Path) -> None:
+    page = open_clip(qtbot, window, long)
+    window.resize(window.minimumSize())
+    first = "Saved a picture with a name that is long enough for all of it"
+    window.tell(first, "Show folder", lambda: None)
+    strip = window._strip
+
+    def free() -> bool:
+        place = strip.geometry()
+        return not any(place.intersects(each.rect().translated(each.mapTo(window, QPoint())))
+                       for each in (page.inspector, page.transport, page._exporting) if each.isVisible())
+
+    qtbot.waitUntil(free, timeout=WAIT_MS)
+    page._exporting.show()
+    qtbot.waitUntil(free, timeout=WAIT_MS)
+    window.tell("It failed", "Again", lambda: None)
+    assert strip.said == "It failed"
+    window.tell("It went well")
+    assert strip.said == "It went well"
+    for said in ("It failed", first, ""):
+        strip.dismiss()
+        assert strip.said == said
+
+
 def test_the_picture_alone_fills_the_screen(qtbot: QtBot, window: Window, long: Path) -> None:
     page = open_clip(qtbot, window, long)
     for bare in (True, False):
         qtbot.keyClick(page.canvas, "F")
         assert window.isFullScreen() is bare
-        assert page.transport.isVisible() is page.inspector.isVisible() is window._rail.isVisible() is not bare
+        assert page.inspector.isVisible() is window._rail.isVisible() is not bare
+        if not bare:
+            assert page.transport.isVisible() and not page._still.isActive()
+            continue
+        assert page._still.isActive()
+        page._hide_row()
+        assert not page.transport.isVisible()
+        qtbot.mouseMove(page.canvas, page.canvas.rect().center())
+        qtbot.mouseMove(page.canvas, page.canvas.rect().center() + QPoint(20, 0))
+        qtbot.waitUntil(page.transport.isVisible, timeout=WAIT_MS)
+        row = page.transport.geometry()
+        assert page._still.isActive() and page.canvas.size() == page.size()  # it lies over the picture
+        assert (row.left(), row.width(), row.bottom()) == (0, page.width(), page.rect().bottom())
 
 
 # ---- sound ---------------------------------------------------------------------------------------------------------

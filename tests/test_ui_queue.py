@@ -445,6 +445,9 @@ def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, 
     assert page.stack.currentIndex() == 1 and "1 of" not in page.whole.text()
     page.list.setCurrentIndex(page.queue.index(0))
     until(qtbot, lambda: page.tabs.currentIndex() == 0 and page.form.isEnabled())
+    models = [page.form.model.itemData(row) for row in range(page.form.model.count())]
+    assert {"fsrcnn-s", "fsrcnn-s-video"} < set(models) and not [each for each in models if each[-1:].isdigit()]
+    assert Settings().model == vsr.Choice().model in models
     page.form.name.setText("{name}_{nonsense}")
     page.form.name.editingFinished.emit()
     until(qtbot, lambda: "{nonsense}" in page.form.wrong.text())
@@ -461,7 +464,7 @@ def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, 
     assert not page.form.isEnabled() and page.whole.text() == "1 of 2 done  ·  1 failed"
     with qtbot.waitSignal(page.go) as gone:
         page.compare.trigger()
-    assert gone.args == ["compare", [tmp_path / "a.mp4"]]
+    assert gone.args == ["result", [tmp_path / "a.mp4", tmp_path / "a-4.mp4"]]
     (tmp_path / "a-4.mp4").unlink()
     with qtbot.waitSignal(page.message) as told:
         page.compare.trigger()

@@ -52,7 +52,7 @@ def paint(shown: vsr.Shown, wish: Wish) -> Painted:
 
     if not wish.difference:
         return Painted(image(bicubic), image(sr))
-    if bicubic is None or sr is None:
+    if bicubic is None or sr is None or shown.is_early:
         return Painted()
     return Painted(difference=image(replace(sr, frame=vsr.difference(bicubic.frame, sr.frame))))
 
@@ -332,6 +332,8 @@ class Export(QObject):
             self.ended.emit(work.result, "")
         else:
             self.ended.emit(None, "" if isinstance(work.error, vsr.Cancelled) else str(work.error))
+            if not isinstance(work.error, vsr.VsrError):
+                raise work.error
 
     def cancel(self) -> None:
         self._cancel.set()

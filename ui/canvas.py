@@ -102,6 +102,7 @@ class Canvas(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.surface)
         self.labels = "Bicubic", ""
+        self.hint = ""  # what is said where there is no picture
         self._is_new = False  # whether the frame has not been drawn yet
         self._mode, self._peek, self._flipped = Mode.SPLIT, False, False
         self._shape: Shape | None = None
@@ -378,15 +379,19 @@ class Canvas(QWidget):
 
     def paint_over(self, painter: QPainter) -> None:
         """Labels, the split's line and grip, the loupe's frame; in logical pixels."""
-        if self._shape is None:
-            return
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self._shape is None:
+            painter.setPen(QColor(255, 255, 255, 200))
+            inside = QRectF(self.rect()).adjusted(24, 24, -24, -24)
+            painter.drawText(inside, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self.hint)
+            return
         panes = dict((side, pane) for pane, side in self._panes())
         for side, pane in panes.items():
             seen = QRectF(self._seen_of(pane, side))
             seen = QRectF(seen.topLeft() / self.dims, seen.size() / self.dims)
             text = {"bicubic": self.labels[0], "sr": self.labels[1],
-                    "difference": self.tr("Difference of luma ×8")}[side]
+                    "difference": self.tr("Difference of luma ×8") if self._painted.difference
+                    else self.labels[1]}[side]
             right = side == "sr" and (self._mode is Mode.SPLIT or self._mode is Mode.SIDE)
             _paint_label(painter, seen, text, right)
         has_loupe = self._loupe and self._mouse is not None and bool(self._loupe_draws())

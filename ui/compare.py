@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QTransform
+from PySide6.QtCore import QEvent, QObject, QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QResizeEvent, QTransform
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -29,13 +29,14 @@ import vsr
 from ui import theme
 from ui.bridge import Bridge, Export, Glances, Wish
 from ui.canvas import Canvas, Mode, Shape
-from ui.inspector import Inspector, field_name
+from ui.inspector import Inspector
+from ui.models import DEFAULT, field_name
 from ui.transport import SPEEDS, Bubble, Transport
 
 _RECENT = 8
 _METER_MS = 250
-_SAVING_MS = 500  # after the last picture that was saved, all are told
 _JUMP_S = 5
+_STILL_MS = 2500  # after the mouse last moved, the row goes from a full screen
 _OF_OUTPUTS = {"dynamic_hdr", "moved", "late_stream", "dropped_stream"}  # what is said of files that are written
 _NUDGE = 0.01  # of the canvas's width, for the split by keys
 _PAN = 64  # logical pixels by a key
@@ -68,14 +69,14 @@ class ComparePage(QWidget):
         self._folder = ""
         self._path: Path | None = None
         self._reference: Path | None = None
+        self._result: Path | None = None  # what was made of the video, in the model's place
         self._truth = ""
         self._shown: vsr.Shown | None = None
         self._loop: tuple[Fraction | None, Fraction | None] = None, None
         self._looping = False
         self._play_when_open = True
-        self._saved: list[Path] = []
         self._export: Export | None = None
-        self._bare = False
+        self._bare, self._had_panel = False, True
         self._empty = self._first_run()
         self._middle = QStackedWidget()
         self._middle.addWidget(self._empty)
@@ -83,7 +84,7 @@ class ComparePage(QWidget):
         self._exporting = self._export_row()
         self._bubble, self._glances = Bubble(self), Glances(self)
         self.setFocusProxy(self.canvas)
-        left = QVBoxLayout(spacing=0)
+        left = self._left = QVBoxLayout(spacing=0)
         for widget, stretch in ((self._middle, 1), (self._exporting, 0), (self.transport, 0)):
             left.addWidget(widget, stretch)
         row = QHBoxLayout(self)
@@ -95,8 +96,8 @@ class ComparePage(QWidget):
         self._connect()
         self._meter = QTimer(self, interval=_METER_MS)
         self._meter.timeout.connect(self._tick)
-        self._saving = QTimer(self, interval=_SAVING_MS, singleShot=True)
-        self._saving.timeout.connect(self._tell_saved)
+        self._still = QTimer(self, interval=_STILL_MS, singleShot=True)
+        self._still.timeout.connect(self._hide_row)
         QTimer.singleShot(0, self.inspector.fill)
 
     def _connect(self) -> None:
@@ -120,6 +121,7 @@ class ComparePage(QWidget):
         inspector.export.connect(self.ask_for_export)
         inspector.open.connect(self.ask_for_files)
         self._glances.made.connect(self._glanced)
+        canvas.installEventFilter(self)
         canvas.wants.connect(self._look)
         canvas.drawn.connect(self._drawn)
 
@@ -237,27 +239,37 @@ class ComparePage(QWidget):
 
     def open(self, paths: list[Path], play: bool = True) -> None:
         """Open the first; several are rather for the queue, which is offered."""
-        path = paths[0]
+        path, self._result = paths[0], None
         if path != self._path:
             self._reference, self._truth = None, self._truth if self._truth == "restore" else ""
             self.inspector.choose(truth=self._truth)
+        self._begin(path, play)
+        if len(paths) > 1:
+            said = self.tr("{0} files: the first is open here.").format(len(paths))
+            self.message.emit(said, self.tr("Queue them all"), lambda: self.go.emit("queue", paths))
+
+    def open_result(self, path: Path, result: Path) -> None:
+        """Play ``path`` with what was made of it, as it is in its file, in the model's place."""
+        self._reference, self._truth, self._result = None, "", result
+        self.inspector.choose(truth="")
+        self._begin(path, True)
+
+    def _begin(self, path: Path, play: bool) -> None:
         self._path, self._play_when_open = path, play
         self._loop, self._looping, self._shown = (None, None), False, None
         self.canvas.clear()
-        self.canvas.labels = "Bicubic", self.tr("opening…")
+        self.canvas.hint = self.tr("Opening {0}…").format(path.name)
         self._middle.setCurrentWidget(self.canvas)
         self.setWindowTitle(path.name)
         self._open_player()
         self.canvas.setFocus()
-        if len(paths) > 1:
-            said = self.tr("{0} files: the first is open here.").format(len(paths))
-            self.message.emit(said, self.tr("Queue them all"), lambda: self.go.emit("queue", paths))
 
     def _open_player(self) -> None:
         assert self._path is not None
         self.transport.set_open(None, False)
         self.bridge.open(self._path, choice=self.inspector.choice, restore=self._truth == "restore",
-                         reference=self._reference if self._truth == "reference" else None, view=self.canvas.view())
+                         reference=self._reference if self._truth == "reference" else None, result=self._result,
+                         view=self.canvas.view(), early=True)
 
     def _opened(self) -> None:
         player, path = self.bridge.player, self._path
@@ -276,7 +288,18 @@ class ComparePage(QWidget):
         self._hear()
 
     def _failed(self, why: str) -> None:
+        if self._path is not None and self._result is not None:
+            result = self._result
+            self.message.emit(why, self.tr("Open the result alone"), lambda: self.open([result]))
+            self.open([self._path])
+            return
+        if self._path is not None and self._truth == "reference":  # rather without it than not at all
+            self.message.emit(why, self.tr("Another reference…"), lambda: self._set_truth("reference"))
+            self.measure("")
+            self._open_player()
+            return
         self._path = None
+        self.inspector.show_file("", "")
         self._meter.stop()
         self.setWindowTitle("")
         self._middle.setCurrentWidget(self._empty)
@@ -333,7 +356,12 @@ class ComparePage(QWidget):
         scale, model = choice.scale, choice.model
         name = field_name(model if isinstance(model, str) else model.name)
         how = f"{shown.engine} {shown.precision}" if shown.engine else self.tr("not there")
-        self.canvas.labels = "Bicubic", f"{name} ×{scale} · {how}"
+        if shown.is_early:
+            how = self.tr("being prepared, bicubic until then")
+        said = f"{name} ×{scale} · {how}"
+        if self._result is not None:
+            said = self.tr("Result · {0}").format(self._result.name)
+        self.canvas.labels = "Bicubic", said
         shape = Shape(shown.source.width, shown.source.height, scale, player.orientation,
                       info.sample_aspect or Fraction(1))
         self.canvas.show_frame(shape, shown.painted)
@@ -362,21 +390,18 @@ class ComparePage(QWidget):
             self.inspector.show_meter(player.meter(), player.playing)
 
     def _tell(self, player: vsr.Player) -> None:
+        saved: list[Path] = []
         while player.messages:
             code, text = player.messages.popleft()
             if code == "saved":
-                self._saved.append(Path(text))
-                self._saving.start()
+                saved.append(Path(text))
             elif code not in _OF_OUTPUTS:
                 self.message.emit(text, "", None)
 
-    def _tell_saved(self) -> None:
-        """Of all pictures of a frame at once."""
-        if self._saved:
-            names, folder = ", ".join(path.name for path in self._saved), self._saved[0].parent
+        if saved:
+            names, folder = ", ".join(path.name for path in saved), saved[0].parent
             self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show folder"),
                               lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))))
-            self._saved = []
 
     # ---- playing ---------------------------------------------------------------------------------------------------
 
@@ -495,11 +520,19 @@ class ComparePage(QWidget):
 
     def _choose(self) -> None:
         self.canvas.setFocus()
-        if self.bridge.player is not None:
+        if self._result is not None:
+            self._leave_result()
+        elif self.bridge.player is not None:
             try:
                 self.bridge.player.choice = self.inspector.choice
             except vsr.UsageError as error:
                 self.message.emit(str(error), "", None)
+
+    def _leave_result(self) -> None:
+        """Back to what the model makes now."""
+        self._result, self._play_when_open = None, self.bridge.player is not None and self.bridge.player.playing
+        if self._path is not None:
+            self._open_player()
 
     def _set_truth(self, truth: str) -> None:
         """Measure against nothing, the video itself or another file."""
@@ -518,6 +551,9 @@ class ComparePage(QWidget):
         self.inspector.choose(truth=truth)
         self.inspector.show_scores(None, bool(truth))
         player = self.bridge.player
+        if self._result is not None and truth:
+            self._leave_result()
+            return
         if player is None:
             return
         if "reference" in (was, truth):
@@ -544,9 +580,14 @@ class ComparePage(QWidget):
     def ask_for_export(self) -> None:
         if self._path is None or self._export is not None:
             return
+        if self._result is not None:
+            said = self.tr("A result is shown as it is; choose a model to export a comparison with it.")
+            self.message.emit(said, "", None)
+            return
         named = self._path.with_name(f"{self._path.stem}-compared.mp4")
         dialog = QFileDialog(self, self.tr("Export the comparison as"), str(named.parent))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("mp4")
         dialog.selectFile(named.name)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda name: self.export(Path(name)))
@@ -590,13 +631,52 @@ class ComparePage(QWidget):
     # ---- as a page -------------------------------------------------------------------------------------------------
 
     def foot(self) -> int:
-        shown = [each for each in (self.transport, self._exporting) if each.isVisible()]
+        shown = [each for each in (self.transport, self._exporting)
+                 if each.isVisible() or (self._bare and each is self.transport)]
         return sum(each.height() for each in shown)
 
+    @property
+    def aside(self) -> QWidget:
+        return self.inspector
+
     def bare(self, on: bool) -> None:
+        """The picture alone; the row lies over it while the mouse moves."""
+        if on and not self._bare:
+            self._had_panel = not self.inspector.isHidden()
         self._bare = on
-        self.inspector.setVisible(not on)
-        self.transport.setVisible(not on)
+        self.inspector.setVisible(not on and self._had_panel)
+        if on:
+            self._left.removeWidget(self.transport)
+            self._still.start()
+            self._place_row()
+        else:
+            self._left.addWidget(self.transport)
+            self._still.stop()
+            self.transport.show()
+
+    def _place_row(self) -> None:
+        row = self.transport
+        row.setGeometry(0, self.height() - row.height(), self.width(), row.height())
+        row.raise_()
+
+    def _hide_row(self) -> None:
+        if self.transport.underMouse() or self.transport.bar.isSliderDown():
+            self._still.start()
+        else:
+            self.transport.hide()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """The mouse moves over the picture."""
+        if self._bare and event.type() == QEvent.Type.MouseMove:
+            self._place_row()
+            self.transport.show()
+            self._still.start()
+        return super().eventFilter(watched, event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._bare:
+            self._place_row()
 
     def busy(self) -> str | None:
         return None if self._export is None else self.tr("A comparison is being exported.")
@@ -616,7 +696,8 @@ class ComparePage(QWidget):
             "recent": self._recent, "folder": self._folder, "model": choice.model, "scale": choice.scale,
             "engine": choice.engine, "precision": choice.precision, "mode": self.canvas.mode.value,
             "split": self.canvas.split, "volume": self.transport.volume.value(),
-            "muted": self.transport.mute.isChecked(), "panel": self.inspector.isVisible() or self._bare,
+            "muted": self.transport.mute.isChecked(),
+            "panel": self._had_panel if self._bare else not self.inspector.isHidden(),
         }.items():  # fmt: skip
             settings.setValue(name, value)
 
@@ -626,7 +707,7 @@ class ComparePage(QWidget):
         self._recent = [str(name) for name in recent if Path(str(name)).exists()][:_RECENT]
         self._show_recent()
         self._folder = str(settings.value("folder", ""))
-        self.inspector.choose(model=settings.value("model", "fsrcnn-s"), scale=int(settings.value("scale", 2)),
+        self.inspector.choose(model=settings.value("model", DEFAULT), scale=int(settings.value("scale", 2)),
                               engine=settings.value("engine", "auto"), precision=settings.value("precision", "auto"))
         mode = str(settings.value("mode", Mode.SPLIT))
         self.set_mode(Mode(mode) if mode in tuple(Mode) else Mode.SPLIT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
@@ -23,16 +21,11 @@ from PySide6.QtWidgets import (
 import vsr
 from ui import theme
 from ui.canvas import Mode
+from ui.models import DEFAULT, field_name, offer
 
 ENGINES, PRECISIONS = ("auto", "cpu", "cuda", "reference"), ("auto", "fp32", "fp16", "bf16", "int8")
 WIDTH = 29 * theme.UNIT
 _STAGES = ("decode", "upscale", "show")
-
-
-def field_name(model: str) -> str:
-    """A model's name as its papers write it."""
-    named = re.sub(r"f?srcnn\b", lambda match: match[0].upper(), model)
-    return named[:1].upper() + named[1:]
 
 
 class Inspector(QFrame):
@@ -120,7 +113,7 @@ class Inspector(QFrame):
             self._boxes["engine"].addItem({"cpu": "CPU", "cuda": "CUDA"}.get(engine, engine), engine)
         for precision in PRECISIONS:
             self._boxes["precision"].addItem(precision, precision)
-        self._boxes["model"].addItem(field_name("fsrcnn-s"), "fsrcnn-s")
+        self._boxes["model"].addItem(field_name(DEFAULT), DEFAULT)
         for scale in (2, 3, 4):
             self._boxes["scale"].addItem(f"×{scale}", scale)
         for truth, text in (("", tr("nothing")), ("restore", tr("itself, shrunk")), ("reference", tr("a reference…"))):
@@ -216,17 +209,7 @@ class Inspector(QFrame):
 
     def fill(self) -> None:
         """Offer the models that there are; reading their files takes a moment."""
-        entries = vsr.catalogue()
-        members = {member for entry in entries.values() for member in entry.members} - {"fsrcnn-s"}
-        box, chosen = self._boxes["model"], self._boxes["model"].currentData()
-        box.clear()
-        for name, entry in entries.items():
-            if name in members:
-                continue
-            self._entries[name] = entry.scales
-            box.addItem(field_name(name), name)
-            box.setItemData(box.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole)
-        box.setCurrentIndex(max(0, box.findData(chosen)))
+        self._entries = {name: entry.scales for name, entry in offer(self._boxes["model"]).items()}
         self._mend()
 
     def _mend(self) -> None:
@@ -267,11 +250,12 @@ class Inspector(QFrame):
 
     def show_file(self, name: str, about: str) -> None:
         most = WIDTH - 10 * theme.UNIT
+        is_open, name = bool(name), name or self.tr("No video")
         self.file.setText(self.file.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, most))
         self.file.setToolTip(name)
         self.about.setText(about)
         for button in self._outputs:
-            button.setEnabled(True)
+            button.setEnabled(is_open)
 
     def show_mode(self, mode: Mode) -> None:
         self._modes[mode].setChecked(True)

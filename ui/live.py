@@ -30,7 +30,8 @@ import vsr
 from ui import theme
 from ui.bridge import Image, Painted, Wish, Work, paint
 from ui.canvas import Canvas, Mode, Shape
-from ui.inspector import WIDTH, field_name
+from ui.inspector import WIDTH
+from ui.models import DEFAULT, field_name, offer
 
 _METER_MS = 250
 _SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
@@ -186,7 +187,7 @@ class Panel(QFrame):
             grid.addWidget(box, row, 1)
         for size in _SIZES:
             self._boxes["size"].addItem(size.replace("x", "×") or tr("as it comes"), size)
-        self._boxes["model"].addItem(field_name("fsrcnn-s"), "fsrcnn-s")
+        self._boxes["model"].addItem(field_name(DEFAULT), DEFAULT)
         for scale in (2, 3, 4):
             self._boxes["scale"].addItem(f"×{scale}", scale)
         for side, text in (("sr", tr("super-resolution")), ("bicubic", tr("bicubic")), ("both", tr("both"))):
@@ -254,23 +255,18 @@ class Panel(QFrame):
 
     def fill(self) -> None:
         """Offer the models that there are."""
-        entries = vsr.catalogue()
-        members = {member for entry in entries.values() for member in entry.members} - {"fsrcnn-s"}
-        box, chosen = self._boxes["model"], self._boxes["model"].currentData()
-        box.clear()
-        for name, entry in entries.items():
-            if name not in members:
-                box.addItem(field_name(name), name)
-                box.setItemData(box.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole)
-        box.setCurrentIndex(max(0, box.findData(chosen)))
+        offer(self._boxes["model"])
 
     def get(self, name: str) -> Any:
         return self._boxes[name].currentData()
 
     def set(self, name: str, value: object) -> None:
         """What there is not is left as it was."""
-        if (row := self._boxes[name].findData(value)) >= 0:
-            self._boxes[name].setCurrentIndex(row)
+        box = self._boxes[name]
+        if name == "model" and value and box.count() == 1 and box.findData(value) < 0:
+            box.addItem(field_name(str(value)), value)  # until `fill` knows what there is
+        if (row := box.findData(value)) >= 0:
+            box.setCurrentIndex(row)
 
     @property
     def choice(self) -> vsr.Choice:
@@ -357,6 +353,7 @@ class LivePage(QWidget):
         }
         self._timer = QTimer(self, interval=_METER_MS)
         self._timer.timeout.connect(self._tick)
+        self.canvas.hint = self.tr("Choose a camera or the screen below, or write a stream's address, and press Start")
         self.set_mode(Mode.SPLIT)
         self._show_state()
 
@@ -696,6 +693,10 @@ class LivePage(QWidget):
 
     def foot(self) -> int:
         return self.foot_row.height() if self.foot_row.isVisible() else 0
+
+    @property
+    def aside(self) -> QWidget:
+        return self.panel
 
     def bare(self, on: bool) -> None:
         self._bare = on

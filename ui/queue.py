@@ -39,6 +39,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QPainter,
     QPaintEvent,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -72,21 +73,18 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import theme
+from ui.models import field_name, offer
 from ui.work import ENDED, TO_DO, UNRATED, Item, Queue, Settings, State, duration, local_paths, shown
 
 CODECS = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "ffv1": "FFV1", "prores": "ProRes"}
 PICTURES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP"}
 _U = theme.UNIT
 _THUMBNAIL = QSize(14 * _U, 8 * _U)
+_WIDE = 96 * _U  # pixels, from which on the buttons have texts
 _STATE_WIDTH = 17 * _U  # of the column on the right
 _SETTINGS, _REPORT, _NEW_FILES = range(3)  # tabs
 _COMMANDS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 _NOTICE_MS = 15_000  # how long a notification's icon stays
-
-
-def model_name(model: str) -> str:
-    """As the field writes it."""
-    return model.replace("fsrcnn", "FSRCNN") if "fsrcnn" in model else model.capitalize()
 
 
 def size_name(size: tuple[int, int] | None) -> str:
@@ -101,7 +99,7 @@ def made_by(item: Item) -> str:
     if item.becomes:
         sizes = f"{size_name(item.source)} → {size_name(item.becomes)}"
     encoder = (CODECS | PICTURES).get(codec, codec) + quality
-    return "  ·  ".join(filter(None, [sizes, model_name(item.settings.model), encoder]))
+    return "  ·  ".join(filter(None, [sizes, field_name(item.settings.model), encoder]))
 
 
 def reason(item: Item) -> str:
@@ -137,14 +135,16 @@ class _Rows(QStyledItemDelegate):
         inside = option.rect.adjusted(_U + 4, _U, -2 * _U, -_U)
         paint_picture(painter, QRect(inside.topLeft(), QSize(_THUMBNAIL.width(), inside.height())), item.before)
         inside.setLeft(inside.left() + _THUMBNAIL.width() + 2 * _U)
-        right = QRect(inside)
-        right.setLeft(max(inside.center().x(), inside.right() - _STATE_WIDTH))
-        inside.setRight(right.left() - 2 * _U)
         digits = QFont(option.font)
         digits.setFeature(QFont.Tag("tnum"), 1)
         painter.setFont(digits)
         metrics = QFontMetrics(digits)
         step = inside.height() // 3
+        texts = state, speed, left = told(queue, item)
+        right = QRect(inside)
+        room = _STATE_WIDTH if right.width() > 4 * _STATE_WIDTH else max(map(metrics.horizontalAdvance, texts)) + _U
+        right.setLeft(max(inside.center().x(), inside.right() - room))
+        inside.setRight(right.left() - 2 * _U)
 
         def write(text: str, line: int, color: str, cut: Qt.TextElideMode, beside: bool = False) -> None:
             place = QRect(right if beside else inside)
@@ -157,7 +157,6 @@ class _Rows(QStyledItemDelegate):
         middle, end = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideRight
         write(item.name, 0, "quiet" if item.state is State.CANCELLED else "text", middle)
         write(made_by(item), 1, "quiet", end)
-        state, speed, left = told(queue, item)
         bad = item.state in (State.FAILED, State.CUT_OFF)
         write(state, 0, "warning" if bad else "text", end, True)
         write(speed, 1, "quiet", end, True)
@@ -245,6 +244,19 @@ class _List(QListView):
             super().keyPressEvent(event)
 
 
+class _Tools(QFrame):
+    """Its buttons' texts go where there is no room for them."""
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        style = (Qt.ToolButtonStyle.ToolButtonTextBesideIcon if self.width() >= _WIDE else
+                 Qt.ToolButtonStyle.ToolButtonIconOnly)
+        for button in self.findChildren(QToolButton):
+            if button.toolButtonStyle() is not Qt.ToolButtonStyle.ToolButtonIconOnly or button.property("texted"):
+                button.setProperty("texted", True)
+                button.setToolButtonStyle(style)
+
+
 class _Pair(QWidget):
     """The source's picture and the result's, side by side."""
 
@@ -287,9 +299,7 @@ class _Form(QWidget):
             self.scale.addItem(text, text.lower().replace("×", "x"))
         self.scale.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.model = QComboBox()
-        for name, entry in vsr.catalogue().items():
-            self.model.addItem(model_name(name), name)
-            self.model.setItemData(self.model.count() - 1, entry.summary, Qt.ItemDataRole.ToolTipRole)
+        offer(self.model)
         self.codec = QComboBox()
         self.codec.addItem(self.tr("Automatic"), "")
         for name in ("h264", "hevc", "av1", "vp9", "ffv1", "prores"):
@@ -482,6 +492,10 @@ class QueuePage(QWidget):
     def foot(self) -> int:
         return self._footer.height()
 
+    @property
+    def aside(self) -> QWidget:
+        return self.details
+
     def keys(self) -> list[tuple[str, str]]:
         return [(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), action.text())
                 for action in self.actions() if not action.shortcut().isEmpty()]
@@ -550,7 +564,7 @@ class QueuePage(QWidget):
                                   "Ctrl+Shift+O", lambda: self._with_result(self._open))
         self.reveal = action("open", tr("Show in folder"), tr("Show where the result lies"), "Ctrl+Shift+Return",
                              lambda: self._with_result(self._reveal))
-        self.compare = action("compare", tr("Compare"), tr("Play the source on the Compare page, both ways"),
+        self.compare = action("compare", tr("Compare"), tr("Play the result beside its source on the Compare page"),
                               "Ctrl+K", lambda: self._with_result(self._compare))
         self.panel = action("panel", tr("Details"), tr("Show or hide what is known of the chosen file"), "F9",
                             lambda: self.details.setVisible(self.panel.isChecked()))
@@ -574,7 +588,7 @@ class QueuePage(QWidget):
         return button
 
     def _tools(self) -> QWidget:
-        bar = QFrame()
+        bar = _Tools()
         bar.setObjectName("head")
         row = QHBoxLayout(bar)
         row.setContentsMargins(_U, _U, _U, _U)
@@ -877,7 +891,7 @@ class QueuePage(QWidget):
         show_in_folder(output, self)
 
     def _compare(self, item: Item, output: Path) -> None:
-        self.go.emit("compare", [item.path])
+        self.go.emit("result", [item.path, output])
 
     def _ran_out(self, made: int, failed: int) -> None:
         text = self.tr("All is done: {} made.").format(made) if not failed else (

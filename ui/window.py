@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QRect, QSettings, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QRect, QSettings, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import (
     QApplication,
@@ -44,9 +44,10 @@ _SHOWN_MS = 6000  # how long a message stays that asks for nothing
 class Window(QMainWindow):
     """VSR's only window. ``settings`` keep what a person chose; ``places`` names the pages to have, None for all.
 
-    A page is a QWidget with signals ``message`` (text, the label of an action or "", the action) and ``go`` (a place,
-    paths), and the methods ``busy`` (a sentence when closing would stop work, else None), ``shut``, ``open`` (paths),
-    ``save_state`` and ``restore_state`` (settings). It may have ``foot`` (pixels that messages stay above), ``bare``
+    A page is a QWidget with signals ``message`` (text, the label of an action or "", the action) and ``go`` (as the
+    method), and the methods ``busy`` (a sentence when closing would stop work, else None), ``shut``, ``open`` (paths),
+    ``save_state`` and ``restore_state`` (settings). It may have ``foot`` (pixels that messages stay above), ``aside``
+    (a widget at its right that they leave free), ``bare``
     (called with whether only the picture is to be seen) and ``keys`` (pairs of a key and what it does).
     """
 
@@ -63,6 +64,8 @@ class Window(QMainWindow):
                         "about": self.tr("About")}
         self._stack = QStackedWidget()
         self._strip = Strip(self)
+        self._later = QTimer(self, interval=0, singleShot=True)
+        self._later.timeout.connect(self._place_strip)
         self._sheet = Sheet(self)
         self._rail = QFrame(objectName="rail")
         self._buttons: dict[str, QToolButton] = {}
@@ -126,13 +129,17 @@ class Window(QMainWindow):
         self._stack.setCurrentWidget(page)
         self._buttons[name].setChecked(True)
         self._titled()
+        self._later.start()
         page.setFocus()
         if self._sheet.isVisible():
             self.toggle_help()
 
     def go(self, name: str, paths: list[Path]) -> None:
-        """Go to a place with files for it, where there is such a place."""
-        if name in self._buttons:
+        """Go to a place with files for it, where there is such a place; "result": a source and what was made of it."""
+        if name == "result" and "compare" in self._buttons:
+            self.show_place("compare")
+            self.pages["compare"].open_result(*paths)
+        elif name in self._buttons:
             self.show_place(name)
             if paths:
                 self.pages[name].open(paths)
@@ -148,6 +155,7 @@ class Window(QMainWindow):
             self.settings.beginGroup(name)
             page.restore_state(self.settings)
             self.settings.endGroup()
+            page.installEventFilter(self)
             self._stack.addWidget(page)
         return self.pages[name]
 
@@ -196,7 +204,14 @@ class Window(QMainWindow):
     def _place_strip(self) -> None:
         page, area = self.page, self._stack.geometry()
         foot = page.foot() if hasattr(page, "foot") else 0
-        self._strip.place(area.adjusted(2 * theme.UNIT, 0, -2 * theme.UNIT, -foot - theme.UNIT))
+        aside = page.aside.width() if hasattr(page, "aside") and page.aside.isVisible() else 0
+        self._strip.place(area.adjusted(2 * theme.UNIT, 0, -2 * theme.UNIT - aside, -foot - theme.UNIT))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """A page's parts come and go."""
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._later.start()
+        return super().eventFilter(watched, event)
 
     def toggle_help(self) -> None:
         page = self.page
@@ -242,7 +257,7 @@ class Window(QMainWindow):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        QTimer.singleShot(0, self._place_strip)
+        self._later.start()
         if self._sheet.isVisible():
             self._sheet.show_over(self._stack.geometry())
 
@@ -286,7 +301,8 @@ class Window(QMainWindow):
 
 
 class Strip(QFrame):
-    """Messages, one at a time, over the foot of a page. What asks for nothing goes by itself."""
+    """Messages, the newest alone, over the foot of a page. What asks for nothing goes by itself; what asks for
+    something comes back when that is gone."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, objectName="strip")
@@ -314,18 +330,17 @@ class Strip(QFrame):
         return self._text.text() if self.isVisible() else ""
 
     def add(self, text: str, label: str, action: Callable[[], object] | None) -> None:
-        if (text, label) in [waiting[:2] for waiting in self._waiting]:
-            return  # it stands there already
+        same = [waiting for waiting in self._waiting if waiting[:2] == (text, label)]
+        # What asks for nothing makes room
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] and waiting not in same]
         self._waiting.append((text, label, action))
-        while len(self._waiting) > 1 and not self._waiting[0][1]:
-            self._waiting.pop(0)  # what asks for nothing makes room
         self._show()
 
     def _show(self) -> None:
         if not self._waiting:
             self.hide()
             return
-        text, label, _ = self._waiting[0]
+        text, label, _ = self._waiting[-1]
         self._text.setText(text)
         self._text.setAccessibleName(text)
         self._does.setText(label)
@@ -338,14 +353,14 @@ class Strip(QFrame):
         self.raise_()
 
     def _act(self) -> None:
-        _, _, action = self._waiting[0]
+        _, _, action = self._waiting[-1]
         self.dismiss()
         if action is not None:
             action()
 
     def dismiss(self) -> None:
         if self._waiting:
-            self._waiting.pop(0)
+            self._waiting.pop()
         self._show()
 
     def place(self, area: QRect) -> None:
@@ -355,7 +370,7 @@ class Strip(QFrame):
             return
         beside = 10 * theme.UNIT + (self._does.sizeHint().width() if self._does.text() else 0)
         words = self._text.fontMetrics().horizontalAdvance(self._text.text())
-        width = min(area.width(), max(240, words + beside))
+        width = min(area.width(), max(30 * theme.UNIT, words + beside))
         height = max(self._text.heightForWidth(width - beside) + 2 * theme.UNIT, 5 * theme.UNIT)
         self.setGeometry(area.center().x() - width // 2, area.bottom() - height, width, height)
 

@@ -41,6 +41,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QImage
 
 import vsr
+from ui.models import DEFAULT
 
 THUMBNAIL = 256  # pixels, the longer side
 UNRATED = ("ffv1", "prores")  # codecs without a quality of their own to choose
@@ -78,7 +79,7 @@ class Settings:
     "replace"."""
 
     size: str = "x2"
-    model: str = "fsrcnn-s"
+    model: str = DEFAULT
     codec: str = ""
     crf: float = vsr.DEFAULT_CRF
     preset: str = vsr.DEFAULT_PRESET
