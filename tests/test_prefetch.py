@@ -229,6 +229,18 @@ def test_whoever_waits_gets_every_item_that_comes_slowly_enough() -> None:
     assert got == list(range(10)) and latest.dropped == 0
 
 
+def test_a_source_that_answers_nobody_is_left_and_closes_when_it_does() -> None:
+    source = Told()
+    with newest(source, source.arrived.release, patience=0.01) as latest:
+        source.give(1)
+    assert workers() and source.closed_by is None
+    source.items.put(2)
+    assert source.arrived.acquire(timeout=20)  # told of its end
+    for worker in workers():
+        worker.join(20)
+    assert source.closed_by is not None and latest.take() is None
+
+
 def test_closing_ends_the_thread_of_a_source_that_never_ends() -> None:
     source = Source(1 << 60)
     with newest(source) as latest:

@@ -486,8 +486,9 @@ def run_live_window(args: argparse.Namespace, choice: Choice, asked: Asked, part
 
 
 def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argparse.Namespace) -> int:
-    """Take what is there until the source ends, ``cancel`` is set, or as long after the first picture by what was asked
-    for as --duration says; show how it goes, once a second. The exit status."""
+    """Take what is there until the source ends, ``cancel`` is set, what was to be recorded or lent cannot be, or as
+    long after the first picture by what was asked for as --duration says; show how it goes, once a second. The exit
+    status."""
     from vsr.events import LiveDone, LiveProgress, LiveStarted, Warned
 
     begun = told = None
@@ -522,10 +523,10 @@ def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argpars
                 show.event(LiveProgress(live.name, live.meter()))
             if args.duration is not None and now - begun >= args.duration:
                 break
-        if shown is None and live.ended:
+        if (shown is None and live.ended) or (status and not (live.recording or live.lending)):
             break
     summary = live.summary()
-    seconds = time.monotonic() - (begun or time.monotonic())
+    seconds = 0.0 if begun is None else time.monotonic() - begun
     live.close()  # completes what is recorded
     say()
     show.event(LiveDone(live.name, tuple(outputs), seconds, summary))

@@ -102,13 +102,15 @@ class newest(Generic[T]):
     or the end is kept until it is taken; then the error is raised, with its traceback, once.
 
     A context manager. ``close()`` returns when the thread has ended, which it does between two items: a source that
-    waits for something must be told to stop before. The source is closed in the thread.
+    waits for something must be told to stop before. The source is closed in the thread. One that answers nobody is left
+    to itself after ``patience`` seconds: its thread ends, and closes it, as soon as it answers.
     """
 
-    def __init__(self, iterable: Iterable[T], notify: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, iterable: Iterable[T], notify: Callable[[], object] = lambda: None,
+                 patience: float | None = None) -> None:
         self.dropped = 0
         self.ended = False
-        self._iterable, self._notify = iterable, notify
+        self._iterable, self._notify, self._patience = iterable, notify, patience
         self._changes = Changes()
         self._slot: Any = _END  # which stands for none
         self._error: BaseException | None = None
@@ -139,7 +141,7 @@ class newest(Generic[T]):
         """Stop and join the thread; what it kept is dropped, and so is its error."""
         with self._changes:
             self._stop = True
-        self._worker.join()
+        self._worker.join(self._patience)
         self._slot, self._error = _END, None
 
     def __enter__(self) -> Self:

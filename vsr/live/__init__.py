@@ -43,6 +43,7 @@ _GLANCE_S = 0.05  # after which the source is looked at again that gives nothing
 _STALLED_S = 1.0  # without a frame: then it is told
 _FOLLOW = 0.1  # the weight of a frame in what painting is taken to take
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0  # before a lost source is tried again
+_PATIENCE_S = 2.0  # for which a source that answers nobody is waited for when it is closed
 
 
 class Live:
@@ -92,7 +93,7 @@ class Live:
         self._mode = ""
         with contextlib.ExitStack() as stack:
             self._outlets = stack.enter_context(Outlets(self._say))
-            self._captured = stack.enter_context(newest(self._frames()))
+            self._captured = stack.enter_context(newest(self._frames(), patience=_PATIENCE_S))
             self._pictures = stack.enter_context(newest(self._enlarged(), notify))
             self._stack = stack.pop_all()
 
@@ -105,8 +106,8 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        """Stop and release everything; all threads have ended when it returns. What is being compiled, and a source
-        that is being read, is waited for."""
+        """Stop and release everything; all threads have ended when it returns. What is being compiled is waited for;
+        a source that gives no answer for two seconds ends by itself later, when its driver or the network does."""
         self._closing.set()
         self._ready.set()  # nothing waits for it any more
         self._stack.close()
@@ -219,6 +220,8 @@ class Live:
                             source.resume()
                 return
             except InputError as error:
+                if self._closing.is_set():
+                    return
                 if not had:
                     raise
                 self._tell("lost", f"{error}; it is tried again until it is back")
@@ -251,11 +254,14 @@ class Live:
 
     def _enlarged(self) -> Generator[Shown]:
         """What is looked at of the newest frame, in a thread of its own."""
-        with contextlib.ExitStack() as stack:
-            steps: Ladder | None = None
-            governor: Governor | None = None
-            painting = 0.0  # seconds, followed
+        steps: Ladder | None = None
+        ladders = deque[Ladder]()  # this one, and those left that may still be opening
+        governor: Governor | None = None
+        painting = 0.0  # seconds, followed
+        try:
             while not self._closing.is_set():
+                while ladders and ladders[0] is not steps and ladders[0].complete:
+                    ladders.popleft().close()
                 if steps is not None and (steps.steps or steps.complete) and not self._ready.is_set():
                     self._measures = Measures(self._dropped)
                     self._ready.set()
@@ -267,17 +273,20 @@ class Live:
                     self._look_whether_stalled()
                     continue
                 while steps is None or steps.kind != kind_of(frame, self._choice, self.pinned):
-                    stack.close()
+                    if steps is not None:
+                        steps.leave()
                     kind, governor = kind_of(frame, self._choice, self.pinned), None
-                    steps = stack.enter_context(Ladder(kind, self._engines, self._say))
+                    steps = Ladder(kind, self._engines, self._say)
+                    ladders.append(steps)
                     frame = self._captured.take() or frame  # that took its time
                 step = self._step(steps, governor)
-                outlets = self._outlets.open if self._ready.is_set() else ()
+                ready = self._ready.is_set() and not self._closing.is_set()  # which sets both
+                outlets = self._outlets.open if ready else ()
                 begun = self._now()
                 try:
                     shown = self._shown(frame, step, outlets)
                 except EngineError as error:
-                    if step is steps.plain:
+                    if step.sides is steps.plain.sides:
                         raise
                     self._say("engine", str(error))
                     steps.drop(step.sides)
@@ -302,6 +311,9 @@ class Live:
                 del frame
                 yield shown
                 del shown
+        finally:
+            for ladder in ladders:
+                ladder.close()
 
     def _look_whether_stalled(self) -> None:
         last = self._measures.last_came
@@ -316,12 +328,15 @@ class Live:
 
     def _step(self, steps: Ladder, governor: Governor | None) -> Step:
         """What enlarges the next frame; a change is told."""
-        opened = steps.steps
-        step = opened[governor.rung if governor else 0] if opened else steps.plain
+        complete, opened = steps.complete, steps.steps  # in this order
+        if not self._ready.is_set() or not (opened or complete):
+            step = steps.waiting
+        else:
+            step = opened[governor.rung if governor else 0] if opened else steps.plain
         if step.name != self._mode:
             self._mode = step.name
-            if self._ready.is_set():
-                self._say("mode", f"{step.name}, for {self.fps:.3g} frames a second")
+            if self._ready.is_set() and not self._closing.is_set():
+                self._say("mode", step.name if step.stands_for else f"{step.name}, for {self.fps:.3g} frames a second")
         return step
 
     def _shown(self, frame: Frame, step: Step, outlets: Sequence[Outlet]) -> Shown:

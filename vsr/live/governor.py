@@ -38,13 +38,14 @@ def ladder(choice: Choice, pinned: bool = False) -> list[Rung]:
         return [Rung(choice)]
     choices = [choice]
     if isinstance(choice.model, str):
-        size = find(choice.model, choice.scale).parameters
-        smaller = [
-            entry for entry in catalogue().values()
-            if 0 < entry.parameters < size and choice.scale in entry.files and not entry.members
-        ]
-        smaller.sort(key=lambda entry: -entry.parameters)
-        choices += [replace(choice, model=entry.name) for entry in smaller]
+        network = find(choice.model, choice.scale).network
+        cost = network.multiplications(choice.scale) if network else 0
+        costs = {entry.name: entry.network.multiplications(choice.scale) for entry in catalogue().values()
+                 if entry.network and choice.scale in entry.files}
+        for name in sorted(costs, key=costs.__getitem__, reverse=True):
+            if costs[name] < cost:  # of those that cost the same the first, which is made for all pictures
+                cost = costs[name]
+                choices.append(replace(choice, model=name))
     if choice.precision != "auto":
         names = ENGINES if choice.engine == "auto" else [choice.engine]
         faster = next((ENGINES[name] for name in names if choice.precision in ENGINES[name]), ())

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from vsr.compare import label
 from vsr.engines import Engine
@@ -24,10 +23,13 @@ class Step:
 
     rung: Rung
     sides: Sides
+    stands_for: str = ""  # what is still being opened
 
     @property
     def name(self) -> str:
         """What is to be read of it."""
+        if self.stands_for:
+            return f"Bicubic until {self.stands_for} is ready"
         if self.sides.engine is None or self.rung.choice.model == "bicubic":
             return "Bicubic"
         part = f", the middle {self.rung.part:.0%}" if self.rung.part < 1 else ""
@@ -46,8 +48,9 @@ class Kind(NamedTuple):
 
 class Ladder:
     """The rungs for frames of one ``kind``, opened in their order in a thread of its own: ``steps``, so far, and
-    whether it is ``complete``. Bicubic, which costs hardly anything, is there at once: ``plain``. ``engines`` opens
-    engines; what cannot be opened is left out, and told by ``say``. A context manager."""
+    whether it is ``complete``. Bicubic, which costs hardly anything, is there at once: ``plain``, ``waiting`` as long
+    as nothing else is. ``engines`` opens engines; what cannot be opened is left out, and told by ``say``. `leave` lets
+    the opening end, `close` waits for that."""
 
     def __init__(self, kind: Kind, engines: Callable[..., Engine], say: Callable[[str, str], None]) -> None:
         self.kind, self.steps, self.complete = kind, list[Step](), False
@@ -56,6 +59,8 @@ class Ladder:
         self._all: Iterable[Sides] = ()
         plain = replace(kind.choice, model="bicubic", precision="auto", engine="auto")
         self.plain = Step(Rung(plain), self._open(plain))
+        name = kind.choice.model if isinstance(kind.choice.model, str) else kind.choice.model.name
+        self.waiting = self.plain if name == "bicubic" else replace(self.plain, stands_for=name)
         self._opening = contextlib.ExitStack()
         self._opening.enter_context(beside(self._open_all))
 
@@ -77,8 +82,9 @@ class Ladder:
                 if sides is None:
                     try:
                         sides = self._open(rung.choice)
-                    except VsrError as error:
-                        self._say("engine", str(error))
+                    except Exception as error:
+                        self._say("engine", str(error) if isinstance(error, VsrError) else
+                                  f"{type(error).__name__}: {error}")
                         continue
                     opened[rung.choice] = sides
                 assert sides.engine is not None
@@ -95,13 +101,12 @@ class Ladder:
         for step in [step for step in self.steps if step.sides is sides]:
             self.steps.remove(step)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Open no more."""
         self._closing = True
+
+    def close(self) -> None:
+        self.leave()
         self._opening.close()
         for sides in (self.plain.sides, *self._all):
             sides.close()

@@ -85,8 +85,11 @@ class Recording(Outlet):
             self._say(*self._recorder.warnings.popleft())
 
     def close(self) -> None:
-        for path in self._recorder.close():
-            self._say("recorded", str(path))
+        try:
+            self._recorder.close()
+        finally:
+            for path in self._recorder.files:
+                self._say("recorded", str(path))
 
 
 class Snapshot(Outlet):
@@ -118,7 +121,10 @@ class VirtualCamera(Outlet):
             self._camera = self._opened(*size)
         planes = [plane[: size[1] >> sub, : size[0] >> sub] for plane, sub in
                   zip(self._planes(frame), (0, 1, 1), strict=True)]
-        self._camera.send(np.concatenate([plane.reshape(-1) for plane in planes]))
+        try:
+            self._camera.send(np.concatenate([plane.reshape(-1) for plane in planes]))
+        except Exception as error:  # as in `_opened`
+            raise OutputError(f"the virtual camera takes no picture any more ({error})") from error
 
     def _opened(self, width: int, height: int) -> Any:
         try:
@@ -200,17 +206,30 @@ class Outlets:
     def _work(self) -> None:
         while (item := self._items.get()) is not None:
             outlet, shown, name = item
-            try:
-                if shown is None:
-                    outlet.close()
-                elif not outlet.done and (frame := outlet.frame_of(shown, name)) is not None:
-                    outlet.write(frame)
-            except VsrError as error:
+            if not outlet.done and (shown is None or not self._written(outlet, shown, name)):
                 outlet.done = True
-                self._say("output", str(error))
-                with contextlib.suppress(VsrError):
-                    outlet.close()
+                self._heard(outlet, outlet.close)
             del item, shown
+
+    def _written(self, outlet: Outlet, shown: Shown, name: str) -> bool:
+        """Whether the outlet could take a picture."""
+
+        def write() -> None:
+            frame = outlet.frame_of(shown, name)
+            if frame is not None:
+                outlet.write(frame)
+
+        return self._heard(outlet, write)
+
+    def _heard(self, outlet: Outlet, call: Callable[[], object]) -> bool:
+        """Whether there was no error. Whatever it is, the other outlets go on."""
+        try:
+            call()
+        except Exception as error:
+            outlet.done = True
+            self._say("output", str(error) if isinstance(error, VsrError) else f"{type(error).__name__}: {error}")
+            return False
+        return True
 
     def close(self) -> None:
         self.remove()

@@ -55,6 +55,7 @@ _STEP = 4  # pixels that it moves with each frame
 
 _BT601 = 6  # AVCOL_SPC_SMPTE170M
 _LEFT, _CENTRE = 1, 2  # AVCHROMA_LOC_*
+_LEFT_SITED = {1, 3, 5}
 _CAMERA_COLOR = Color(range=LIMITED_RANGE, space=_BT601, chroma_location=_LEFT)  # what cameras give unless it is JPEG
 _LARGE = 640 * 480  # pixels above which cameras are asked for JPEG: USB 2 carries no more at a full rate
 
@@ -109,26 +110,43 @@ class Source(ABC):
         self.close()
 
     def _frame(self, planes: tuple[np.ndarray, ...], at: float, color: Color, begun: float) -> Frame:
-        """The frame of that moment, made since ``begun``; mirrored where that is asked for. What is sited at the left
-        lies at the right then, which has no name: it is called centred, half a pixel of luma off."""
+        """The frame of that moment, made since ``begun``; mirrored where that is asked for."""
         if self._asked.mirrored:
-            planes = tuple(np.ascontiguousarray(plane[:, ::-1]) for plane in planes)
-            color = replace(color, chroma_location=_CENTRE if color.chroma_location else 0)
+            planes = mirrored(planes, color.chroma_location)
         self.work_ms = 1000 * (time.perf_counter() - begun)
         return Frame(planes, 8, round(at / TICK), TICK, color=color)
+
+
+def mirrored(planes: tuple[np.ndarray, ...], chroma_location: int) -> tuple[np.ndarray, ...]:
+    """The planes as in a mirror, new. Where chroma has half the columns, luma moves by one of them (which is lost at
+    one edge, and repeated at the other) if that keeps chroma where ``chroma_location`` (AVCHROMA_LOC_*) says."""
+    luma, *chroma = (np.ascontiguousarray(plane[:, ::-1]) for plane in planes)
+    if chroma and (columns := chroma[0].shape[1]) < luma.shape[1]:
+        # Sample k lies at 2k + place, mirrored at width - 1 - 2k - place; it is wanted at 2(columns - 1 - k) + place.
+        twice_place = 0 if chroma_location in _LEFT_SITED else 1
+        move = 2 * columns - 1 - luma.shape[1] + twice_place
+        if move < 0:
+            luma[:, :-1] = luma[:, 1:].copy()
+        elif move > 0:
+            luma[:, 1:] = luma[:, :-1].copy()
+    return luma, *chroma
 
 
 # ---- which source --------------------------------------------------------------------------------------------------
 
 
 def shown_name(source: str) -> str:
-    """``source`` as it may be shown and logged: of an address neither who logs in nor what is asked behind the '?'."""
+    """``source`` as it may be shown and logged: of an address neither who logs in nor what is asked behind the '?' or
+    '#'; nothing of one whose password hides where its host is."""
     if "://" not in source:
         return source
     scheme, _, rest = source.partition("://")
-    place, question, _ = rest.partition("?")
+    place = re.split("[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{'?…' if question else ''}"
+    login, _, host = host.rpartition("@")
+    if not login and "@" in rest and not re.fullmatch(r"[^:]*|(\[.*\]|[^:]*):\d*", host):
+        return f"{scheme}://…"
+    return f"{scheme}://{host}{slash}{path}{'?…' if place != rest else ''}"
 
 
 def check_source(source: str) -> None:

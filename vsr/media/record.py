@@ -119,11 +119,16 @@ class Recorder:
         )
         self._coder = Coder(info, layout, self._settings, frame.width, frame.height, self._muxer)
         self.warnings.extend(self._coder.warnings)
-        self._part = PartFile(target, self._overwrite)
-        self._part.create()
-        self._container: Any = av.open(
-            f"file:{self._part.path}", "w", format=self._muxer, container_options=self._options)
-        self._stream = self._coder.add_stream(self._container)
+        part = PartFile(target, self._overwrite)
+        with contextlib.ExitStack() as stack:
+            stack.push(part)
+            part.create()
+            self._container: Any = av.open(
+                f"file:{part.path}", "w", format=self._muxer, container_options=self._options)
+            stack.callback(self._container.close)
+            self._stream = self._coder.add_stream(self._container)
+            stack.pop_all()
+        self._part = part
         self._first, self._last, self._looked_at = at, -1, None
 
     def _look(self, at: Fraction) -> None:
