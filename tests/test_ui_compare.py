@@ -308,13 +308,15 @@ def test_a_saved_frame_is_what_the_engine_makes_and_what_is_on_screen(
     saved = {path.stem.rpartition("s-")[2]: cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir()}
     names = [path.name for path in (tmp_path / "pictures").iterdir()]
     assert len(saved) == 3, names
+    page.save_frame()  # once more, of the same frame
+    qtbot.waitUntil(lambda: "-2-compared.png" in window._strip.said, timeout=WAIT_MS)
     player = player_of(window)
     frame = shown(window).source
     with Sides(page.inspector.choice, player.layout, False, frame.color.chroma_location, Nearest) as sides:
         made = sides.sr(frame)
     assert made is not None
     wanted = vsr.on_screen(made.frame)[..., :3]
-    mine = next(cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir() if "fsrcnn-s" in path.name)
+    mine = next(cv2.imread(str(path)) for path in (tmp_path / "pictures").iterdir() if "s-fsrcnn-s" in path.name)
     np.testing.assert_array_equal(mine, wanted)
     qtbot.keyClick(page.canvas, Qt.Key.Key_A)  # the model's side alone
     qtbot.keyClick(page.canvas, Qt.Key.Key_Z)

@@ -233,7 +233,7 @@ class Player:
     def save_frame(self, target: str | os.PathLike[str]) -> None:
         """Write both sides of the frame that is shown, whole and upright, as PNGs: NAME-bicubic.png, NAME-MODEL.png and
         both beside each other, NAME-compared.png. ``target`` is the path of NAME, or a folder in which NAME is the
-        video's with the time. Messages say how it ended."""
+        video's with the time, and a number where there are such files. Messages say how it ended."""
         with self._changes.telling():
             self._pictures.saves.append(Path(target))
 

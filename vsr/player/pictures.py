@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import math
 from collections import deque
@@ -260,7 +261,9 @@ class Pictures:
         assert item.frame is not None
         name = target.with_suffix("") if target.suffix.lower() == ".png" else target
         if target.is_dir():
-            name = target / f"{self._path.stem}-{float(item.time):.3f}s"
+            stem = f"{self._path.stem}-{float(item.time):.3f}s"
+            stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+            name = next(target / free for free in stems if not any(target.glob(f"{glob.escape(free)}-*.png")))
         source = self._source(sides, item.frame, self.restore)
         chroma, seen = self._reel.layout.chroma, self._reel.orientation
         saved: list[tuple[str, str]] = []  # told together
