@@ -233,7 +233,7 @@ def test_a_video_holds_what_the_engines_made(
     big = size[0] * scale, size[1] * scale
     wanted_size = composed_size(layout, big, chroma, 1)
     assert next(c.got for c in done.checks if c.name == "size") == "{}x{}".format(*wanted_size)
-    name = f"FSRCNN-s x{scale} · fp32"
+    name = f"FSRCNN-s-video x{scale} · fp32"
     free = untouched(Composer(layout, big, chroma, bits, Color(), ("Bicubic", name)), big, chroma, bits)
     for small, frame in zip(frames_of(path), frames_of(tmp_path / "b.mkv"), strict=True):
         assert (frame.width, frame.height) == wanted_size and len(frame.planes) == len(small.planes)

@@ -25,6 +25,7 @@ from vsr.media.decode import Decoder
 from vsr.media.picture import seen_color
 from vsr.media.pixels import FULL_RANGE
 from vsr.media.reel import Reel
+from vsr.models import DEFAULT_MODEL
 from vsr.player import Player, Shown, measure_playing
 from vsr.prefetch import Changes
 from vsr.quality.protocol import imresize
@@ -624,7 +625,7 @@ def test_frames_are_saved_as_they_are_seen(rotation: int, clip: Clip, tmp_path: 
             player.save_frame(target)
         until(lambda: len(player.messages) == 6)
         paths = [tmp_path / f"{name}-{of}.png" for name in ("still", "a-0.400s")
-                 for of in ("bicubic", "fsrcnn-s", "compared")]  # fmt: skip
+                 for of in ("bicubic", DEFAULT_MODEL, "compared")]  # fmt: skip
         assert list(player.messages) == [("saved", str(path)) for path in paths]
         assert shown.sr and shown.bicubic
         color = seen_color(shown.source.color, 160, 96)

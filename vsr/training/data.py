@@ -61,9 +61,10 @@ class Patches:
         self.rows, self.columns = heights - side + 1, widths - side + 1
         self.cumulative = np.cumsum(self.rows * self.columns)
 
-    def draw(self, count: int, rng: np.random.Generator, choose: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, count: int, rng: np.random.Generator, choose: int = 1,
+             contrast: tuple[float, float] = CONTRAST) -> tuple[np.ndarray, np.ndarray]:
         """``count`` patches, each the strongest in contrast of ``choose`` draws, in a random one of 8 orientations and
-        with a random contrast about mid-grey, so that they fill 0 to 255 where pictures keep to 16 to 235.
+        with a random ``contrast`` about mid-grey, so that they fill 0 to 255 where pictures keep to 16 to 235.
 
         Returns low (count, size + 2·margin, same) float32 and high (count, n·size, same) float32, in codes / 255.
         """
@@ -75,8 +76,8 @@ class Patches:
         width = self.widths[picture]
         corner = self.starts[picture] + y * width + x
         if choose > 1:
-            contrast = self._gather(self.low, corner, width, side).std((-1, -2))
-            best = contrast.argmax(0), np.arange(count)
+            spread = self._gather(self.low, corner, width, side).std((-1, -2))
+            best = spread.argmax(0), np.arange(count)
             picture, y, x, width, corner = picture[best], y[best], x[best], width[best], corner[best]
         else:
             picture, y, x, width, corner = picture[0], y[0], x[0], width[0], corner[0]
@@ -89,7 +90,7 @@ class Patches:
             for patch in (low, high):
                 turned = np.rot90(patch[where], turn % 4, (1, 2))
                 patch[where] = turned[:, :, ::-1] if turn >= 4 else turned
-        gain = rng.uniform(*CONTRAST, (count, 1, 1)).astype(np.float32)
+        gain = rng.uniform(*contrast, (count, 1, 1)).astype(np.float32)
         low, high = ((patch - GREY) / np.float32(255) * gain + np.float32(0.5) for patch in (low, high))
         return low, high
 

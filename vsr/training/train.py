@@ -65,7 +65,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         low, high = patches.draw(SOLVING, rng)
         solve_deconvolution(net, torch.from_numpy(low)[:, None], torch.from_numpy(high)[:, None])
     if recipe.quantized:
-        sample = torch.from_numpy(patches.draw(CALIBRATION, rng, recipe.best_of)[0])[:, None]
+        as_they_are = patches.draw(CALIBRATION, rng, recipe.best_of, (1.0, 1.0))  # larger maps take larger steps
+        sample = torch.from_numpy(as_they_are[0])[:, None]
         calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
