@@ -68,8 +68,8 @@ def _family(model: str, iterations: int, others: int, rate: float) -> list[Recip
     more on all pictures in all sizes 0.00 / -0.04, with photographs of 0.7 and less +0.03 / +0.01, without BSDS500's
     +0.03 / +0.02, on the 91 images alone +0.03 / -0.04.
     What int8 costs FSRCNN-s on Set14 at ×2, ×3 and ×4: with every weight rounded to the nearest integer and nothing
-    trained 0.07, 0.04 and 0.02; with the errors made good 0.00, 0.01 and 0.01; trained so -0.01, 0.01 and 0.00, and 0.02,
-    0.01 and 0.01 since contrast is random. ×2 trained on all photographs loses 0.02, and 0.17 on Set5.
+    trained 0.07, 0.04 and 0.02; with the errors made good 0.00, 0.01 and 0.01; trained so -0.01, 0.01 and 0.00, but
+    0.02, 0.01 and 0.01 since contrast is random. ×2 trained on all photographs loses 0.02, and 0.17 on Set5.
     """
     def recipe(suffix: str, scale: int, iterations: int, rate: float, **other: Any) -> Recipe:
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
