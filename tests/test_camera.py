@@ -548,8 +548,8 @@ def test_no_other_form_of_playlist_opens_a_local_file_either(name: str, clip: Cl
 def test_the_screen_and_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     number, write = os.pipe()
     with os.fdopen(number) as told:
-        xvfb = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "320x200x24"], pass_fds=[write],
-                                stderr=subprocess.DEVNULL)
+        xvfb = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "320x200x24", "-noreset"],
+                                pass_fds=[write], stderr=subprocess.DEVNULL)  # else it begins anew after each
         try:
             os.close(write)
             monkeypatch.setenv("DISPLAY", f":{told.readline().strip()}")

@@ -36,7 +36,7 @@ from vsr.live.ladder import Step, enlarged
 from vsr.media import camera
 from vsr.media.camera import Asked
 from vsr.media.pixels import layout_of
-from vsr.models import catalogue
+from vsr.models import DEFAULT_MODEL, catalogue
 from vsr.models.catalogue import random_weights, save_file
 from vsr.models.networks import Network
 from vsr.player import Shown
@@ -565,7 +565,7 @@ def test_another_choice_is_told_to_be_prepared_and_nothing_stands_still_meanwhil
             next_of(live, lambda shown: live.ready)
             live.choice = Choice(scale=3)
             next_of(live, lambda shown: shown.choice.scale == 3)
-            assert live.mode == "Bicubic until fsrcnn-s is ready"
+            assert live.mode == f"Bicubic until {DEFAULT_MODEL} is ready"
             live.choice = Choice(scale=4)
             next_of(live, lambda shown: shown.choice.scale == 4 and live.mode.startswith("FSRCNN-s"))
         finally:

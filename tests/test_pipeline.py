@@ -34,6 +34,7 @@ from vsr.media.folder import media_in
 from vsr.media.partfile import PartFile, leftovers
 from vsr.media.probe import probe
 from vsr.media.verify import Check, verify
+from vsr.models import DEFAULT_MODEL
 from vsr.pipeline import run_together
 from vsr.size import Size
 from vsr.upscale import Upscaler
@@ -422,7 +423,8 @@ def test_a_stage_that_is_ahead_is_not_taken_for_a_slow_one(monkeypatch: pytest.M
         ("a.mp4", {}, {"output": Path("c.mkv")}, "c.mkv"),
         ("a.mp4", {}, {"size": Size.parse_size("64x64")}, "a_64x64.mp4"),
         ("a.mp4", {}, {"size": Size.parse_height("128")}, "a_192x128.mp4"),
-        ("a{b}.mp4", {}, {"name": "big {name}, {scale} {width}x{height} {model}"}, "big a{b}, 2 96x64 fsrcnn-s.mp4"),
+        ("a{b}.mp4", {}, {"name": "big {name}, {scale} {width}x{height} {model}"},
+         f"big a{{b}}, 2 96x64 {DEFAULT_MODEL}.mp4"),
         ("a.mp4", {}, {"name": "{tag}"}, "x2.mp4"),
     ],
 )

@@ -555,4 +555,4 @@ def inner(widget: QWidget) -> bool:
 def test_words() -> None:
     assert [duration(s) for s in (0.4, 59.4, 59.6, 185, 3723)] == ["0 s", "59 s", "1:00 min", "3:05 min", "1:02:03 h"]
     item = Item(Path("/x/a.mp4"), Settings())
-    assert made_by(item) == "×2  ·  FSRCNN-s" and item.state is State.WAITING
+    assert made_by(item) == "×2  ·  FSRCNN-s video" and item.state is State.WAITING

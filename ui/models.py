@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QComboBox
 
 import vsr
 
-DEFAULT = str(vsr.Choice().model)
+DEFAULT = vsr.DEFAULT_MODEL
 
 
 def field_name(model: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vsr.media.probe import MediaInfo, probe
     from vsr.media.record import cut_off
     from vsr.media.verify import Check
+    from vsr.models import DEFAULT_MODEL
     from vsr.models.catalogue import Entry, Weights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
     from vsr.player import Meter, Player, Playing, Shown, measure_playing
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "DEFAULT_CRF", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Asked", "Box", "Cancelled", "Check",
-    "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Entry", "Estimate", "Event", "Failed",
-    "Frame", "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter", "OutputError", "Player", "Playing",
-    "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError", "VideoInfo", "View",
-    "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job", "check_source", "cut_off",
-    "difference", "leftovers", "look", "made_folder", "measure_playing", "media_in", "on_screen", "open_engine",
-    "picture_of", "probe", "resolve", "run", "run_together", "save_picture", "shown_name", "still_format",
+    "DEFAULT_CRF", "DEFAULT_MODEL", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Asked", "Box", "Cancelled",
+    "Check", "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Entry", "Estimate", "Event",
+    "Failed", "Frame", "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter", "OutputError", "Player",
+    "Playing", "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError",
+    "VideoInfo", "View", "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job",
+    "check_source", "cut_off", "difference", "leftovers", "look", "made_folder", "measure_playing", "media_in",
+    "on_screen", "open_engine", "picture_of", "probe", "resolve", "run", "run_together", "save_picture", "shown_name",
+    "still_format",
 ]
 
 _HOMES = {
@@ -52,7 +54,8 @@ _HOMES = {
     "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"),
     "vsr.media.record": ("cut_off",), "vsr.media.verify": ("Check",),
     "vsr.events": ("Done", "Estimate", "Event", "Failed", "LiveMeter", "Progress", "Started", "Warned"),
-    "vsr.models.catalogue": ("Entry", "Weights", "assets_dir", "catalogue"), "vsr.pipeline": ("run", "run_together"),
+    "vsr.models": ("DEFAULT_MODEL",), "vsr.models.catalogue": ("Entry", "Weights", "assets_dir", "catalogue"),
+    "vsr.pipeline": ("run", "run_together"),
     "vsr.player": ("Meter", "Player", "Playing", "Shown", "measure_playing"),
     "vsr.sides": ("Box", "Choice", "Scores", "Side", "View"), "vsr.size": ("Resolution", "Shape", "Size", "resolve"),
     "vsr.still": ("Look", "difference", "look", "on_screen", "picture_of", "save_picture"),
