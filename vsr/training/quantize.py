@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from vsr.models.catalogue import Quantization, Weights
 from vsr.models.fsrcnn import Net, Quantizer
 
-
 BEYOND = 1e-5  # share of a map's values, at either end, that steps are not made larger for
 
 
