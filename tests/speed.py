@@ -44,7 +44,7 @@ NETWORKS = {"FSRCNN-s": "fsrcnn-s", "FSRCNN (56,12,4)": "fsrcnn"}  # with random
 NATIVE = "this processor's"  # code
 AVX2 = "x86-64-linux-avx-avx2-f16c-fma-sse41"
 SET14, CLIP = Path("test/Set14"), Path("video/mdn-shared-assets/flower.mp4")
-SAME_DB = 0.02  # a precision that loses no more may stand in for fp32
+SAME_DB = 0.03  # a precision that loses no more may stand in for fp32
 
 
 @dataclass(frozen=True)

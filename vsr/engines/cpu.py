@@ -61,7 +61,7 @@ def precisions(host: Host) -> tuple[str, ...]:
 
 
 class CpuEngine(Engine):
-    """FSRCNN(d, s, m) on the CPU: fp32 within 1 level of the reference, bf16 and int8 within 0.02 dB on Set14.
+    """FSRCNN(d, s, m) on the CPU: fp32 within 1 level of the reference, bf16 and int8 within 0.03 dB on Set14.
 
     ``threads`` is an upper bound, within the pool that Halide starts once for the process: as many as there are
     processors, or as HL_NUM_THREADS said at that time. Rows that depend on nothing that changed since the plane before

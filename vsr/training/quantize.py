@@ -11,15 +11,12 @@ import torch.nn.functional as F
 from vsr.models.catalogue import Quantization, Weights
 from vsr.models.fsrcnn import Net, Quantizer
 
-BEYOND = 1e-5  # share of a map's values, at either end, that steps are not made larger for
-
 
 @torch.no_grad()
 def calibrate(net: Net, luma: torch.Tensor) -> None:
-    """Give ``net`` a quantizer whose steps cover (but for `BEYOND`) what it makes of ``luma`` (B, 1, H, W)."""
-    values = net.trunk(luma).transpose(0, 1).flatten(1).sort(1)[0]
-    beyond = int(BEYOND * values.shape[1])
-    lowest, highest, weight = values[:, beyond], values[:, -1 - beyond], net.shuffle_weight()
+    """Give ``net`` a quantizer whose steps cover what it makes of ``luma`` (B, 1, H, W)."""
+    maps = net.trunk(luma)
+    lowest, highest, weight = maps.amin((0, 2, 3)), maps.amax((0, 2, 3)), net.shuffle_weight()
     net.quantizer = Quantizer(Quantization.covering(*(tensor.cpu().numpy() for tensor in (lowest, highest, weight))))
 
 

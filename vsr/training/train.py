@@ -26,7 +26,7 @@ from vsr.models.networks import Network
 from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.training.compressed import material
-from vsr.training.data import CONTRAST, Patches, split
+from vsr.training.data import Patches, split
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -61,12 +61,12 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     training, held_out = split(data, recipe.sets)
     pairs, validation = material(recipe, training, held_out, data, out)
     patches = Patches(pairs, recipe.scale, recipe.patch, net.margin)
-    contrast = (1.0, 1.0) if recipe.quantized else CONTRAST  # where maps are larger than any video's, so is their step
     if not complete:
         low, high = patches.draw(SOLVING, rng)
         solve_deconvolution(net, torch.from_numpy(low)[:, None], torch.from_numpy(high)[:, None])
     if recipe.quantized:
-        sample = torch.from_numpy(patches.draw(CALIBRATION, rng, recipe.best_of, contrast)[0])[:, None]
+        as_they_are = patches.draw(CALIBRATION, rng, recipe.best_of, (1.0, 1.0))  # larger maps take larger steps
+        sample = torch.from_numpy(as_they_are[0])[:, None]
         calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
@@ -106,8 +106,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         decay = 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
-        best_of = recipe.best_of if rng.random() < recipe.best_of_share else 1
-        low, high = patches.draw(recipe.batch, rng, best_of, contrast)
+        low, high = patches.draw(recipe.batch, rng, recipe.best_of if rng.random() < recipe.best_of_share else 1)
         loss = gradients(low, high)
         most = LARGEST_GRADIENT * length
         found = min(most, torch.nn.utils.clip_grad_norm_(net.parameters(), most).item())
