@@ -103,7 +103,8 @@ def parser() -> Parser:
     sub.add_argument("--mirror", action="store_true", help="as in a mirror")
     sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
     which = sub.add_mutually_exclusive_group()
-    which.add_argument("--model", default="fsrcnn-s", metavar="M", help="see 'vsr models'; default fsrcnn-s")
+    which.add_argument("--model", default=DEFAULT_MODEL, metavar="M",
+                       help=f"see 'vsr models'; default {DEFAULT_MODEL}")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
     sub.add_argument("--engine", default="auto")
     sub.add_argument("--precision", default="auto")
