@@ -10,7 +10,7 @@ from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES
 from vsr.models.family import CLEAN, MEMBERS
 from vsr.models.networks import NETWORKS
-from vsr.training.data import SHRINKS
+from vsr.training.data import CONTRAST, SHRINKS
 
 SHARP = (0.7, 0.6, 0.5)  # what a photograph's camera, or JPEG, made soft is sharp again
 COARSENESS = {1: (13.0, 22.0), 2: (18.0, 28.0), 3: (24.0, 34.0), 4: (30.0, 46.0)}  # what each member trains on
@@ -24,6 +24,7 @@ class Recipe:
     (`drawn.page`); ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
+    ``contrast``: each patch's is multiplied by a random factor between these, about mid-grey.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
@@ -46,6 +47,7 @@ class Recipe:
     batch: int = 16
     best_of: int = 3
     best_of_share: float = 0.7
+    contrast: tuple[float, float] = CONTRAST
     average: float = 0.002
     start: str | None = None
     quantized: bool = False
@@ -53,7 +55,8 @@ class Recipe:
     seed: int = 0
 
 
-def _family(model: str, iterations: int, others: int, rate: float) -> list[Recipe]:
+def _family(model: str, iterations: int, others: int, rate: float, pages: int = 0,
+            contrast: tuple[float, float] = CONTRAST) -> list[Recipe]:
     """×3 from scratch, in so many ``iterations``, with drawn pages among the photographs (``-first``): on text and
     lines, such as no photograph has, networks that had never seen any, in any contrast, were wrong by hundreds and
     thousands of levels. From its trunk all scales, in ``others``, on photographs alone: they keep what they know of
@@ -72,9 +75,10 @@ def _family(model: str, iterations: int, others: int, rate: float) -> list[Recip
     0.02, 0.01 and 0.01 since contrast is random. ×2 trained on all photographs loses 0.02, and 0.17 on Set5.
     """
     def recipe(suffix: str, scale: int, iterations: int, rate: float, **other: Any) -> Recipe:
-        return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
+        return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate,
+                      contrast=contrast, **other)
 
-    first = recipe("-first", 3, iterations, rate, pages=8)
+    first = recipe("-first", 3, iterations, rate, pages=pages)
     three = recipe("", 3, others, rate * 0.5, start=first.name)
     two = recipe("", 2, others, rate * 0.5, start=first.name, sets=("t91",))
     four = recipe("", 4, others, rate * 0.5, start=first.name)
@@ -105,8 +109,8 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2),
-    *_family("fsrcnn", iterations=120_000, others=24_000, rate=1e-2),
+    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, pages=8),
+    *_family("fsrcnn", iterations=120_000, others=24_000, rate=1e-2, contrast=(0.8, 2.0)),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=60_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=20_000, rate=5e-3),

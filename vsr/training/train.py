@@ -106,7 +106,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         decay = 0.5 * (1 + math.cos(math.pi * iteration / recipe.iterations))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
-        low, high = patches.draw(recipe.batch, rng, recipe.best_of if rng.random() < recipe.best_of_share else 1)
+        choose = recipe.best_of if rng.random() < recipe.best_of_share else 1
+        low, high = patches.draw(recipe.batch, rng, choose, recipe.contrast)
         loss = gradients(low, high)
         most = LARGEST_GRADIENT * length
         found = min(most, torch.nn.utils.clip_grad_norm_(net.parameters(), most).item())
