@@ -27,6 +27,7 @@ from vsr.media.pixels import FULL_RANGE
 from vsr.media.reel import Reel
 from vsr.models import DEFAULT_MODEL
 from vsr.player import Player, Shown, measure_playing
+from vsr.player.pictures import Pictures
 from vsr.prefetch import Changes
 from vsr.quality.protocol import imresize
 from vsr.sides import WHOLE, Box, Choice, Side, Sides, View
@@ -35,14 +36,38 @@ from vsr.still import difference, on_screen, picture_of
 RATE = 25
 
 
+DRAWING = threading.RLock()
+
+
 class Time:
-    """A wall clock that goes only when it is told to."""
+    """A wall clock that goes only when it is told to; no frame takes any time of it (`stands_while_drawing`)."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self._now = 100.0
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        with DRAWING:
+            self._now = now
 
     def __call__(self) -> float:
-        return self.now
+        return self._now
+
+
+@pytest.fixture(autouse=True)
+def stands_while_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a frame that is made while the test sets the clock would seem slow, and the next be dropped for it."""
+    draw = Pictures._drawn
+
+    def drawn(*given: Any) -> Shown:
+        with DRAWING:
+            return draw(*given)
+
+    monkeypatch.setattr(Pictures, "_drawn", drawn)
 
 
 def playing(path: Path, **options: Any) -> Player:
