@@ -780,12 +780,12 @@ def run_papers(args: argparse.Namespace) -> int:
 
         plots.check()
     trained = cards(args.runs)
-    measured = measure(args.data, tell)
+    measured = measure(args.data, args.runs, tell)
     page = report(measured, trained)
     if args.out is None:
         print(page, end="")
         return 0
-    for path in plots.draw(args.out, measured, trained, args.data):
+    for path in plots.draw(args.out, measured, trained, args.data, args.runs):
         tell(f"wrote {path}")
     try:
         (args.out / "PAPERS.md").write_text(page, "utf-8")

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from vsr.errors import OutputError, UsageError
-from vsr.models.catalogue import Weights, catalogue, load_file
+from vsr.models.catalogue import Weights
 from vsr.models.fsrcnn import Net
 from vsr.papers import published
-from vsr.papers.report import MODELS, Measured
+from vsr.papers.report import MODELS, Measured, models
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
 if TYPE_CHECKING:
@@ -33,25 +33,20 @@ def check() -> None:
         raise UsageError("plots need matplotlib, which is not installed; pip install 'vsr[plots]'") from None
 
 
-def draw(out: Path, measured: Measured, cards: dict[str, dict[str, Any]], data: Path) -> list[Path]:
-    """Write all figures that there is something for, as PNG into the folder ``out``; returns their paths."""
+def draw(out: Path, measured: Measured, cards: dict[str, dict[str, Any]], data: Path, runs: Path) -> list[Path]:
+    """Write all figures that there is something for, as PNG into the folder ``out``; returns their paths. ``runs`` is
+    that of `measure`."""
     check()
     figures: dict[str, Figure] = {"psnr_time": psnr_against_time(measured)}
     if logs := {name: card for name, card in cards.items() if card.get("log")}:
         figures["convergence"] = convergence(logs)
-    for model in MODELS.values():
-        entry = catalogue().get(model)
-        if entry is None:
-            continue
-        scale = 3 if 3 in entry.files else entry.scales[0]
-        weights = load_file(entry.files[scale])
-        figures[f"filters_{model}_x{scale}"] = kernels(
-            weights.layers[0].weight[:, 0], f"First-layer filters of {model}, ×{scale}, by their variance")
+    for weights in models(SHOWN[1], runs).values():
+        model, title = f"{weights.name}_x{weights.scale}", f"of {weights.name}, ×{weights.scale}, by their variance"
+        figures[f"filters_{model}"] = kernels(weights.layers[0].weight[:, 0], f"First-layer filters {title}")
         if weights.deconvolution is not None:
-            figures[f"deconvolution_{model}_x{scale}"] = kernels(
-                weights.deconvolution, f"Deconvolution kernels of {model}, ×{scale}, by their variance")
+            figures[f"deconvolution_{model}"] = kernels(weights.deconvolution, f"Deconvolution kernels {title}")
         if (data / "test" / "Set5").is_dir():
-            figures[f"maps_{model}_x{scale}"] = feature_maps(weights, data / "test" / "Set5")
+            figures[f"maps_{model}"] = feature_maps(weights, data / "test" / "Set5")
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,11 @@ import vsr
 from vsr.doctor import cpu
 from vsr.engines import open_engine
 from vsr.errors import InputError
-from vsr.models.catalogue import assets_dir, catalogue, load
+from vsr.models.catalogue import Weights, assets_dir, catalogue, load, load_file
 from vsr.models.networks import NETWORKS
 from vsr.papers import published
 from vsr.papers.published import BEST, Row
-from vsr.quality.evaluate import Score, Upscale, network, scores
+from vsr.quality.evaluate import Score, network, scores
 from vsr.quality.metrics import to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 
@@ -53,29 +53,45 @@ class Measured:
         return statistics.fmean(values) if values else None
 
 
-def measure(data: Path, say: Callable[[str], object] = lambda line: None) -> Measured:
-    """All models that there are, on all sets of the papers that are under ``data``/test, at x2, x3 and x4.
+def measure(data: Path, runs: Path, say: Callable[[str], object] = lambda line: None) -> Measured:
+    """All models that ship or whose weights are in ``runs``, on all sets of the papers that are under ``data``/test, at
+    x2, x3 and x4.
 
     Raises InputError where there is no set.
     """
     folders = {row: data / "test" / row[0] for row in published.ROWS if (data / "test" / row[0]).is_dir()}
     if not folders:
         raise InputError(f"no test set in '{data}'; it should hold test/Set5 or test/Set14, folders of pictures")
-    entries = catalogue()
     result = Measured({}, {}, {}, 1 / seconds_of("fsrcnn-s", 3, [frame(REAL_TIME_SIDE)] * REPEATS)[1])
     for row, folder in folders.items():
         say(f"{row[0]} x{row[1]}")
-        here = {name: model for name, model in MODELS.items() if model in entries and row[1] in entries[model].files}
-        networks: dict[str, Upscale] = {name: network(load(model, row[1])) for name, model in here.items()}
-        result.scores[row] = list(scores(folder, row[1], networks))
+        here = models(row[1], runs)
+        result.scores[row] = list(scores(folder, row[1], {name: network(weights) for name, weights in here.items()}))
         whole = [crop_to_multiple(load_luma(path), row[1]) for path in list_images(folder)]
         low = [to_bytes(imresize(luma, 1 / row[1])) for luma in whole]
-        for name, model in here.items():
+        for name, weights in here.items():
+            model = MODELS[name] if ships(MODELS[name], row[1]) else weights
             result.engines[name], result.seconds[row, name] = seconds_of(model, row[1], low)
     return result
 
 
-def seconds_of(model: str, scale: int, pictures: list[np.ndarray]) -> tuple[str, float]:
+def ships(model: str, scale: int) -> bool:
+    return model in (entries := catalogue()) and scale in entries[model].files
+
+
+def models(scale: int, runs: Path) -> dict[str, Weights]:
+    """By the papers' names, the float weights that ship, and for others those that `vsr train` wrote to ``runs``."""
+    found = {}
+    for name, model in MODELS.items():
+        file = runs / f"{model}_x{scale}.safetensors"
+        if ships(model, scale):
+            found[name] = load(model, scale)
+        elif file.is_file():
+            found[name] = load_file(file, scale)
+    return found
+
+
+def seconds_of(model: str | Weights, scale: int, pictures: list[np.ndarray]) -> tuple[str, float]:
     """The engine that a model has here, and the mean of what it takes for a picture: for each the median of some runs,
     of which no two in a row have a row of pixels in common."""
     medians = []
@@ -136,9 +152,9 @@ def _page(measured: Measured, trained: dict[str, dict[str, Any]]) -> Iterator[st
         "# The papers' numbers", "",
         f"Made by `vsr papers --data DIR` with {sets}, on {cpu()['name']}; vsr {vsr.__version__}.", "",
         "Each cell is VSR's number, ≥ or < the published one; with a dash VSR has none. PSNR and SSIM are of luma, by "
-        "the papers' test protocol, of the float networks with the weights that ship (`vsr models`). [E14], [P16] and "
-        "[F16] are the papers as README names them; their numbers stand in `vsr/papers/published.py`. BSD200 is not at "
-        "hand, and the information fidelity criterion is not measured.", "",
+        "the papers' test protocol, of the float networks with the weights that ship (`vsr models`); SRCNN's are of "
+        "`vsr train`, and do not. [E14], [P16] and [F16] are the papers as README names them; their numbers stand in "
+        "`vsr/papers/published.py`. BSD200 is not at hand, and the information fidelity criterion is not measured.", "",
         "## PSNR in dB, the best of each", "",
         "[F16, tables 4 to 6]: FSRCNN and FSRCNN-s were trained on the 91 images and General-100, SRCNN and SRCNN-Ex "
         "on ImageNet; VSR's on the sets that their cards name.", "")
