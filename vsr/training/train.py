@@ -27,6 +27,7 @@ from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.training.compressed import material
 from vsr.training.data import Patches, split
+from vsr.training.factored import Factored
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -70,7 +71,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = SOAP(_matrices(net), recipe.rate)
+    factored = Factored(net) if recipe.factored else None
+    optimizer = SOAP(factored.matrices() if factored else _matrices(net), recipe.rate)
     gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
     iteration, seconds, length = 0, 0.0, math.inf
@@ -81,6 +83,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         if state["recipe"] != dataclasses.asdict(recipe):
             raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
         net.load_state_dict(state["net"])
+        if factored:
+            factored.load_state_dict(state["factored"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         rng.bit_generator.state = state["rng"]
@@ -91,7 +95,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     def save_checkpoint() -> None:
         state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "average": average.state_dict(),
                  "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state, "iteration": iteration,
-                 "seconds": seconds, "length": length, "log": log, "commit": commit}
+                 "seconds": seconds, "length": length, "log": log, "commit": commit,
+                 "factored": factored.state_dict() if factored else None}
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
@@ -111,7 +116,11 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         loss = gradients(low, high)
         most = LARGEST_GRADIENT * length
         found = min(most, torch.nn.utils.clip_grad_norm_(net.parameters(), most).item())
+        if factored:
+            factored.take_gradients()
         optimizer.step()
+        if factored:
+            factored.fold()
         iteration += 1
         length = found if iteration == 1 else length + (found - length) / min(iteration, 100)
         weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
