@@ -24,12 +24,12 @@ class Factored(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.lefts, self.rights = nn.ParameterList(), nn.ParameterList()
-        self._layers: list[tuple[nn.Parameter, list[nn.Parameter]]] = []  # weights, and what trains as it is
+        self._layers: list[tuple[torch.Tensor, list[torch.Tensor]]] = []  # weights, and what trains as it is
         for convolution, activation in net.layers():
             rest = [bias_of(convolution), *(activation.parameters() if activation else ())]
-            self._layers.append((convolution.weight, rest))  # type: ignore[arg-type]
+            self._layers.append((convolution.weight, rest))
         if net.deconvolution:
-            self._layers.append((net.deconvolution.weight, [bias_of(net.deconvolution)]))  # type: ignore[arg-type]
+            self._layers.append((net.deconvolution.weight, [bias_of(net.deconvolution)]))
         for weight, _ in self._layers:
             matrix = weight.detach().flatten(1)
             rows, inputs = matrix.shape
@@ -38,7 +38,7 @@ class Factored(nn.Module):
             self.lefts.append(nn.Parameter(left))
             self.rights.append(nn.Parameter(torch.linalg.pinv(left) @ matrix))
 
-    def matrices(self) -> list[list[nn.Parameter]]:
+    def matrices(self) -> list[list[torch.Tensor]]:
         """What `SOAP` is to train."""
         return [matrix for left, right, (_, rest) in zip(self.lefts, self.rights, self._layers, strict=True)
                 for matrix in ([left], [right], rest)]
