@@ -79,7 +79,7 @@ def _family(model: str, iterations: int, others: int, rate: float, pages: int = 
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate,
                       contrast=contrast, **other)
 
-    first = recipe("-first", 3, iterations, rate, pages=pages)
+    first = recipe("-first", 3, iterations, rate, pages=pages, factored=True)
     three = recipe("", 3, others, rate * 0.5, start=first.name)
     two = recipe("", 2, others, rate * 0.5, start=first.name, sets=("t91",))
     four = recipe("", 4, others, rate * 0.5, start=first.name)
