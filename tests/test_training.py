@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
@@ -230,6 +231,18 @@ def test_drawn_pages_are_sharp_and_keep_to_the_range() -> None:
     for each in pages:
         assert each.shape == (200, 200) and each.dtype == np.uint8 and each.min() >= 16 and each.max() <= 235
         assert np.abs(np.diff(each.astype(int))).max() > 100
+
+
+def test_a_gradient_far_longer_than_usual_is_cut() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(1))]
+    length = math.inf
+    for steps, size in enumerate([*[1.0] * 200, 1000.0, 1.0]):
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, size / 2)
+        length = training.bounded(parameters, length, steps)
+        found = math.hypot(*(parameter.grad.norm().item() for parameter in parameters))  # type: ignore[union-attr]
+        assert found == pytest.approx(2 if size > 1 else 1, rel=1e-4)
+        assert length == pytest.approx(1 if steps < 200 else 1.01, abs=1e-3)
 
 
 @pytest.mark.parametrize("network", [fsrcnn(8, 4, 1), srcnn(3, 1, 3, widths=(6, 4))], ids=["fsrcnn", "srcnn"])

@@ -113,8 +113,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, pages=8),
     *_family("fsrcnn", iterations=120_000, others=24_000, rate=1e-2, contrast=(0.8, 2.0)),
     *_members(rate=8e-3),
-    *_srcnn("srcnn-9-1-5", patch=48, iterations=60_000, rate=1e-2),
-    *_srcnn("srcnn-ex", patch=36, iterations=20_000, rate=5e-3),
+    *_srcnn("srcnn-9-1-5", patch=48, iterations=4_000, rate=1e-2),
+    *_srcnn("srcnn-ex", patch=36, iterations=3_000, rate=5e-3),
 )}
 
 

@@ -114,15 +114,13 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         choose = recipe.best_of if rng.random() < recipe.best_of_share else 1
         low, high = patches.draw(recipe.batch, rng, choose, recipe.contrast)
         loss = gradients(low, high)
-        most = LARGEST_GRADIENT * length
-        found = min(most, torch.nn.utils.clip_grad_norm_(net.parameters(), most).item())
+        length = bounded([*net.parameters()], length, iteration)
         if factored:
             factored.take_gradients()
         optimizer.step()
         if factored:
             factored.fold()
         iteration += 1
-        length = found if iteration == 1 else length + (found - length) / min(iteration, 100)
         weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
@@ -147,6 +145,14 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     write_card(path, recipe, data, log, len(training), commit)
     say(f"{recipe.name}: wrote {path}")
     return path
+
+
+def bounded(parameters: list[torch.nn.Parameter], length: float, steps: int) -> float:
+    """Cut the gradients, together, to LARGEST_GRADIENT times their usual ``length``, a mean over the last 100 of
+    ``steps``; returns what is usual from now on. Before the first step nothing is, and nothing is cut."""
+    most = LARGEST_GRADIENT * length
+    found = min(most, torch.nn.utils.clip_grad_norm_(parameters, most).item())
+    return length + (found - length) / min(steps + 1, 100) if steps else found
 
 
 def _gradients(net: Net, patch: int, device: str) -> Callable[[np.ndarray, np.ndarray], float]:
