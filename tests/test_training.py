@@ -22,7 +22,6 @@ from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
 from vsr.training.data import FOLDERS, Patches, split, twins
 from vsr.training.drawn import page
-from vsr.training.factored import Factored
 from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
@@ -47,10 +46,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("start, factored", [(None, False), (None, True), (RECIPE, False)])
-def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, factored: bool, pictures: Path, tmp_path: Path,
+@pytest.mark.parametrize("start", [None, RECIPE])
+def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, pictures: Path, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = replace(RECIPE, factored=factored)
+    recipe = RECIPE
     if start:  # from float weights to those of precision int8
         recipe = replace(RECIPE, name="tiny_x2_int8", start=start.name, quantized=True)
         for folder in ("a", "b"):
@@ -243,31 +242,6 @@ def test_a_gradient_far_longer_than_usual_is_cut() -> None:
         found = math.hypot(*(parameter.grad.norm().item() for parameter in parameters))  # type: ignore[union-attr]
         assert found == pytest.approx(2 if size > 1 else 1, rel=1e-4)
         assert length == pytest.approx(1 if steps < 200 else 1.01, abs=1e-3)
-
-
-@pytest.mark.parametrize("network", [fsrcnn(8, 4, 1), srcnn(3, 1, 3, widths=(6, 4))], ids=["fsrcnn", "srcnn"])
-def test_factored_layers_begin_as_the_net_and_learn_by_the_chain_rule(network: Network) -> None:
-    torch.manual_seed(0)
-    net = Net(network, 2)
-    before = [parameter.detach().clone() for parameter in net.parameters()]
-    factored = Factored(net)
-    factored.fold()
-    for parameter, value in zip(net.parameters(), before, strict=True):
-        torch.testing.assert_close(parameter.detach(), value, rtol=1e-4, atol=1e-6)
-    net(torch.rand(2, 1, 24, 24)).square().mean().backward()
-    factored.take_gradients()
-    trained = [parameter for matrix in factored.matrices() for parameter in matrix]
-    weights = [parameter for parameter in net.parameters() if not any(parameter is other for other in trained)]
-    assert [weight.ndim for weight in weights] == [4] * len(weights) and all(p.grad is not None for p in trained)
-    for left, right, weight in zip(factored.lefts, factored.rights, weights, strict=True):
-        assert weight.grad is not None and left.shape[1] > max(left.shape[0], 8)
-        made = (left @ right).flatten() @ weight.grad.flatten()
-        for parameter, expected in zip((left, right), torch.autograd.grad(made, (left, right)), strict=True):
-            torch.testing.assert_close(parameter.grad, expected)
-    with torch.no_grad():
-        factored.lefts[0].mul_(2)
-    factored.fold()
-    torch.testing.assert_close(weights[0].detach(), 2 * before[0], rtol=1e-4, atol=1e-6)
 
 
 def test_soap_turns_a_badly_conditioned_problem_straight() -> None:

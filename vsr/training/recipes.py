@@ -26,7 +26,7 @@ class Recipe:
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     ``contrast``: each patch's is multiplied by a random factor between these, about mid-grey.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
-    that is kept. ``factored`` trains each layer as a product of two matrices (`Factored`).
+    that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
     deconvolution where the scale is the same. ``quantized`` trains for precision int8.
     With ``coarseness`` the pictures went through codecs and look as coarse as that (`compressed.compressed_twins`,
@@ -49,7 +49,6 @@ class Recipe:
     best_of_share: float = 0.7
     contrast: tuple[float, float] = CONTRAST
     average: float = 0.002
-    factored: bool = False
     start: str | None = None
     quantized: bool = False
     coarseness: tuple[float, float] | None = None
@@ -79,7 +78,7 @@ def _family(model: str, iterations: int, others: int, rate: float, pages: int = 
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate,
                       contrast=contrast, **other)
 
-    first = recipe("-first", 3, iterations, rate, pages=pages, factored=True)
+    first = recipe("-first", 3, iterations, rate, pages=pages)
     three = recipe("", 3, others, rate * 0.5, start=first.name)
     two = recipe("", 2, others, rate * 0.5, start=first.name, sets=("t91",))
     four = recipe("", 4, others, rate * 0.5, start=first.name)

@@ -22,7 +22,7 @@ class SOAP(torch.optim.Optimizer):
     A factor larger than LARGEST is left out.
     """
 
-    def __init__(self, matrices: Sequence[Sequence[torch.Tensor]], lr: float,
+    def __init__(self, matrices: Sequence[Sequence[torch.nn.Parameter]], lr: float,
                  betas: tuple[float, float] = (0.95, 0.95), factor_beta: float = 0.95, renew: int = 10) -> None:
         groups = [{"params": list(matrix)} for matrix in matrices]
         super().__init__(groups, {"lr": lr, "betas": betas, "factor_beta": factor_beta, "renew": renew})

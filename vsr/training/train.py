@@ -27,7 +27,6 @@ from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.training.compressed import material
 from vsr.training.data import Patches, split
-from vsr.training.factored import Factored
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -71,8 +70,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         calibrate(net, sample)
     net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    factored = Factored(net) if recipe.factored else None
-    optimizer = SOAP(factored.matrices() if factored else _matrices(net), recipe.rate)
+    optimizer = SOAP(_matrices(net), recipe.rate)
     gradients = _gradients(net, recipe.patch, device)
     log: list[dict[str, float]] = []
     iteration, seconds, length = 0, 0.0, math.inf
@@ -83,8 +81,6 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         if state["recipe"] != dataclasses.asdict(recipe):
             raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
         net.load_state_dict(state["net"])
-        if factored:
-            factored.load_state_dict(state["factored"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         rng.bit_generator.state = state["rng"]
@@ -95,8 +91,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     def save_checkpoint() -> None:
         state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "average": average.state_dict(),
                  "optimizer": optimizer.state_dict(), "rng": rng.bit_generator.state, "iteration": iteration,
-                 "seconds": seconds, "length": length, "log": log, "commit": commit,
-                 "factored": factored.state_dict() if factored else None}
+                 "seconds": seconds, "length": length, "log": log, "commit": commit}
         torch.save(state, checkpoint.with_suffix(".writing"))
         os.replace(checkpoint.with_suffix(".writing"), checkpoint)
 
@@ -115,11 +110,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         low, high = patches.draw(recipe.batch, rng, choose, recipe.contrast)
         loss = gradients(low, high)
         length = bounded([*net.parameters()], length, iteration)
-        if factored:
-            factored.take_gradients()
         optimizer.step()
-        if factored:
-            factored.fold()
         iteration += 1
         weight = max(recipe.average, 10 / (iteration + 10))  # forgets the first steps sooner
         with torch.no_grad():
