@@ -443,17 +443,17 @@ def test_the_picture_alone_fills_the_screen(qtbot: QtBot, window: Window, long: 
         assert window.isFullScreen() is bare
         assert page.inspector.isVisible() is window._rail.isVisible() is not bare
         if not bare:
-            assert page.transport.isVisible() and not page._still.isActive()
+            assert page.transport.isVisible() and not page._full._still.isActive()
             continue
-        assert page._still.isActive()
+        assert page._full._still.isActive()
         page.transport.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)  # wherever other tests have left it
-        page._hide_row()
+        page._full._hide()
         assert not page.transport.isVisible()
         qtbot.mouseMove(page.canvas, page.canvas.rect().center())
         qtbot.mouseMove(page.canvas, page.canvas.rect().center() + QPoint(20, 0))
         qtbot.waitUntil(page.transport.isVisible, timeout=WAIT_MS)
         row = page.transport.geometry()
-        assert page._still.isActive() and page.canvas.size() == page.size()  # it lies over the picture
+        assert page._full._still.isActive() and page.canvas.size() == page.size()  # it lies over the picture
         assert (row.left(), row.width(), row.bottom()) == (0, page.width(), page.rect().bottom())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 pytest.importorskip("PySide6.QtWidgets", reason="the window needs Qt's libraries")
 
 from conftest import Clip
-from PySide6.QtCore import QPoint, QSettings, QStandardPaths, Qt
+from PySide6.QtCore import QPoint, QSettings, QStandardPaths, Qt, QTimer
 from PySide6.QtWidgets import QAbstractButton, QComboBox
 
 import vsr
@@ -36,7 +37,7 @@ def page(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     made.message.connect(lambda text, label, action: made.told.append((text, label, action)))  # type: ignore[attr-defined]
     made.resize(1280, 720)
     made.show()
-    made.fill()
+    until(qtbot, lambda: made.source.count() and not made.bridge.finding)
     made.panel.set("model", "bicubic")
     made.source.setCurrentIndex(made.source.findData("test"))
     yield made
@@ -157,6 +158,7 @@ def test_a_recording_that_was_cut_off_is_offered(page: Any, qtbot: Any, tmp_path
         os.utime(part, (1e9, 1e9))
     os.utime(parts[1])  # it is being written
     page.fill()
+    until(qtbot, lambda: not page.bridge.finding)
     assert len(page.told) == 1 and "VSR 2030-01-01 10-00-00.mkv" in said(page)[0]
     page.told[0][2]()
     assert (tmp_path / "VSR 2030-01-01 10-00-00.mkv").read_bytes() == b"pictures"
@@ -220,6 +222,58 @@ def test_what_was_chosen_comes_back_but_no_password(page: LivePage, qtbot: Any, 
     settings.sync()
     assert "secret" not in (tmp_path / "s.ini").read_text()
     other.shut()
+
+
+def test_looking_for_cameras_keeps_nobody_waiting(page: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+
+    def slow() -> list[tuple[int, str]]:
+        assert answer.wait(60)
+        return [(7, "Slow camera")]
+
+    monkeypatch.setattr(vsr, "cameras", slow, raising=False)
+    opened: list[str] = []
+    monkeypatch.setattr(page.bridge, "open", lambda source, **options: opened.append(source))
+    page.source.setEditText("")
+    try:
+        page.fill()
+        assert page.bridge.finding and "Looking" in page._line.placeholderText() and page.wanted == ""
+        rounds: list[int] = []
+        timer = QTimer(interval=1)
+        timer.timeout.connect(lambda: rounds.append(1))
+        timer.start()
+        until(qtbot, lambda: len(rounds) > 20)  # the loop goes on
+        assert [page.source.itemData(row) for row in range(page.source.count())] == ["screen", "test"]
+        page.start()
+        assert "when the cameras are found" in said(page)[-1] and opened == []
+    finally:
+        answer.set()
+    until(qtbot, lambda: opened == ["7"])
+    assert page.source.currentText() == "Slow camera" and "Looking" not in page._line.placeholderText()
+    page.source.setEditText("rtsp://cam.local/live")
+    page.fill()
+    until(qtbot, lambda: not page.bridge.finding)
+    assert page.source.findText("Slow camera") == 0 and page.wanted == "rtsp://cam.local/live"  # it is left as it was
+
+
+def test_the_picture_alone_has_its_controls_while_the_mouse_moves(page: Any, qtbot: Any) -> None:
+    page.bare(True)
+    assert not page.panel.isVisible()
+    page.foot_row.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)  # wherever other tests have left it
+    page._full._hide()
+    assert not page.foot_row.isVisible()
+    middle = page.canvas.rect().center()
+    qtbot.mouseMove(page.canvas, middle)
+    qtbot.mouseMove(page.canvas, middle + QPoint(20, 0))
+    until(qtbot, page.foot_row.isVisible)
+    assert page.foot_row.geometry().bottom() == page.rect().bottom()
+    page._line.setFocus()
+    until(qtbot, page._line.hasFocus)
+    page._full._hide()
+    assert page.foot_row.isVisible()  # an address is being written
+    page.bare(False)
+    until(qtbot, lambda: page.canvas.geometry().bottom() < page.foot_row.geometry().top())
+    assert page.panel.isVisible() and page.foot_row.isVisible()
 
 
 def test_every_control_has_a_name_and_a_tooltip(page: LivePage) -> None:

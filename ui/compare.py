@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QResizeEvent, QTransform
+from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QTransform
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -32,11 +32,11 @@ from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import Inspector
 from ui.models import DEFAULT, field_name
 from ui.transport import SPEEDS, Bubble, Transport
+from ui.views import FullScreen
 
 _RECENT = 8
 _METER_MS = 250
 _JUMP_S = 5
-_STILL_MS = 2500  # after the mouse last moved, the row goes from a full screen
 _OF_OUTPUTS = {"dynamic_hdr", "moved", "late_stream", "dropped_stream"}  # what is said of files that are written
 _NUDGE = 0.01  # of the canvas's width, for the split by keys
 _PAN = 64  # logical pixels by a key
@@ -76,7 +76,6 @@ class ComparePage(QWidget):
         self._looping = False
         self._play_when_open = True
         self._export: Export | None = None
-        self._bare, self._had_panel = False, True
         self._empty = self._first_run()
         self._middle = QStackedWidget()
         self._middle.addWidget(self._empty)
@@ -84,7 +83,7 @@ class ComparePage(QWidget):
         self._exporting = self._export_row()
         self._bubble, self._glances = Bubble(self), Glances(self)
         self.setFocusProxy(self.canvas)
-        left = self._left = QVBoxLayout(spacing=0)
+        left = QVBoxLayout(spacing=0)
         for widget, stretch in ((self._middle, 1), (self._exporting, 0), (self.transport, 0)):
             left.addWidget(widget, stretch)
         row = QHBoxLayout(self)
@@ -92,12 +91,12 @@ class ComparePage(QWidget):
         row.setSpacing(0)
         row.addLayout(left, 1)
         row.addWidget(self.inspector)
+        self._full = FullScreen(self, left, self.canvas, self.transport, self.inspector,
+                                self.transport.bar.isSliderDown)
         self._commands = self._bind()
         self._connect()
         self._meter = QTimer(self, interval=_METER_MS)
         self._meter.timeout.connect(self._tick)
-        self._still = QTimer(self, interval=_STILL_MS, singleShot=True)
-        self._still.timeout.connect(self._hide_row)
         QTimer.singleShot(0, self.inspector.fill)
 
     def _connect(self) -> None:
@@ -121,7 +120,6 @@ class ComparePage(QWidget):
         inspector.export.connect(self.ask_for_export)
         inspector.open.connect(self.ask_for_files)
         self._glances.made.connect(self._glanced)
-        canvas.installEventFilter(self)
         canvas.wants.connect(self._look)
         canvas.drawn.connect(self._drawn)
 
@@ -632,7 +630,7 @@ class ComparePage(QWidget):
 
     def foot(self) -> int:
         shown = [each for each in (self.transport, self._exporting)
-                 if each.isVisible() or (self._bare and each is self.transport)]
+                 if each.isVisible() or (self._full.on and each is self.transport)]
         return sum(each.height() for each in shown)
 
     @property
@@ -640,43 +638,7 @@ class ComparePage(QWidget):
         return self.inspector
 
     def bare(self, on: bool) -> None:
-        """The picture alone; the row lies over it while the mouse moves."""
-        if on and not self._bare:
-            self._had_panel = not self.inspector.isHidden()
-        self._bare = on
-        self.inspector.setVisible(not on and self._had_panel)
-        if on:
-            self._left.removeWidget(self.transport)
-            self._still.start()
-            self._place_row()
-        else:
-            self._left.addWidget(self.transport)
-            self._still.stop()
-            self.transport.show()
-
-    def _place_row(self) -> None:
-        row = self.transport
-        row.setGeometry(0, self.height() - row.height(), self.width(), row.height())
-        row.raise_()
-
-    def _hide_row(self) -> None:
-        if self.transport.underMouse() or self.transport.bar.isSliderDown():
-            self._still.start()
-        else:
-            self.transport.hide()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """The mouse moves over the picture."""
-        if self._bare and event.type() == QEvent.Type.MouseMove:
-            self._place_row()
-            self.transport.show()
-            self._still.start()
-        return super().eventFilter(watched, event)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        if self._bare:
-            self._place_row()
+        self._full.set(on)
 
     def busy(self) -> str | None:
         return None if self._export is None else self.tr("A comparison is being exported.")
@@ -697,7 +659,7 @@ class ComparePage(QWidget):
             "engine": choice.engine, "precision": choice.precision, "mode": self.canvas.mode.value,
             "split": self.canvas.split, "volume": self.transport.volume.value(),
             "muted": self.transport.mute.isChecked(),
-            "panel": self._had_panel if self._bare else not self.inspector.isHidden(),
+            "panel": self._full.has_aside,
         }.items():  # fmt: skip
             settings.setValue(name, value)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QComboBox,
     QFrame,
     QGridLayout,
@@ -22,6 +21,7 @@ import vsr
 from ui import theme
 from ui.canvas import Mode
 from ui.models import DEFAULT, field_name, offer
+from ui.views import Views
 
 ENGINES, PRECISIONS = ("auto", "cpu", "cuda", "reference"), ("auto", "fp32", "fp16", "bf16", "int8")
 WIDTH = 29 * theme.UNIT
@@ -123,29 +123,15 @@ class Inspector(QFrame):
         self._column.addLayout(grid)
 
     def _add_views(self) -> None:
-        row = QHBoxLayout(spacing=4)
-        group = QButtonGroup(self)
-        self._modes: dict[Mode, QToolButton] = {}
-        tr = self.tr
-        for mode, key, text, tip in (
-            (Mode.SPLIT, "S", tr("Split"), tr("Bicubic left of a line to drag, super-resolution right of it")),
-            (Mode.SIDE, "T", tr("Side by side"), tr("The same part of both, beside each other")),
-            (Mode.FLICKER, "A", tr("A/B"), tr("One over the other: A changes between them")),
-            (Mode.DIFFERENCE, "D", tr("Difference ×8"), tr("How far the sides' luma is apart, eight times as much")),
-        ):
-            button = self._modes[mode] = QToolButton(checkable=True)
-            theme.set_icon(button, mode.value)
-            theme.name(button, text, tip, key)
-            button.clicked.connect(lambda _, mode=mode: self.moded.emit(mode.value))
-            group.addButton(button)
-            row.addWidget(button)
-        row.addStretch()
+        self._views = Views()
+        self._views.moded.connect(self.moded)
         self.loupe = QToolButton(checkable=True)
         theme.set_icon(self.loupe, "loupe")
+        tr = self.tr
         theme.name(self.loupe, tr("Magnifier"), tr("Both sides of what is under the mouse, four times as large"), "G")
         self.loupe.clicked.connect(self.louped)
-        row.addWidget(self.loupe)
-        self._column.addLayout(row)
+        self._views.row.addWidget(self.loupe)
+        self._column.addWidget(self._views)
 
     def _add_meter(self) -> None:
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
@@ -258,7 +244,7 @@ class Inspector(QFrame):
             button.setEnabled(is_open)
 
     def show_mode(self, mode: Mode) -> None:
-        self._modes[mode].setChecked(True)
+        self._views.show_mode(mode)
 
     def show_meter(self, meter: vsr.Meter, playing: bool) -> None:
         wanted = f" / {meter.video_fps:.4g}" if meter.video_fps else ""

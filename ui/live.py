@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QKeyEvent, QMouseEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QComboBox,
     QFrame,
@@ -32,6 +31,7 @@ from ui.bridge import Image, Painted, Wish, Work, paint
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import WIDTH
 from ui.models import DEFAULT, field_name, offer
+from ui.views import FullScreen, Views
 
 _METER_MS = 250
 _SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
@@ -59,18 +59,36 @@ class LiveBridge(QObject):
     started = Signal()
     failed = Signal(str)
     ended = Signal(list)
+    found = Signal(list, list)  # as `vsr.cameras` and `vsr.cut_off` give them
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.live: vsr.Live | None = None
         self.difference = False  # whether that is what is looked at
         self._work: Work | None = None
+        self._finding: Work | None = None
         self._wanted: tuple[str, dict[str, Any]] | None = None
         self._has_wish = False
 
     @property
     def busy(self) -> bool:
         return self._work is not None
+
+    @property
+    def finding(self) -> bool:
+        return self._finding is not None
+
+    def find(self, folder: Path) -> None:
+        """Look for cameras, and in ``folder`` for recordings that were cut off."""
+        if self._finding is None:
+            self._finding = Work(lambda: (vsr.cameras(), vsr.cut_off(folder, _NAME)), self._searched)
+
+    def _searched(self, work: Work) -> None:
+        work.wait()
+        self._finding = None
+        self.found.emit(*(work.result or ([], [])))
+        if work.error is not None:
+            raise work.error
 
     def open(self, source: str, **options: Any) -> None:
         """Close what is open and open ``source``; the last one called wins."""
@@ -140,6 +158,10 @@ class LiveBridge(QObject):
     def shut(self) -> None:
         """Stop everything; all threads have ended when this returns."""
         self._wanted, self._has_wish = None, False
+        if self._finding is not None:
+            self._finding.finished.disconnect()
+            self._finding.wait()
+            self._finding = None
         if self._work is not None:
             self._work.finished.disconnect()
             self._work.wait()
@@ -200,7 +222,9 @@ class Panel(QFrame):
                    tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
         column.addWidget(self.mirror)
         column.addWidget(self.hold)
-        column.addLayout(self._views())
+        self._views = Views()
+        self._views.moded.connect(self.moded)
+        column.addWidget(self._views)
         column.addWidget(QFrame(objectName="rule"))
         self.mode = QLabel("–", wordWrap=True)
         column.addWidget(self.mode)
@@ -211,24 +235,6 @@ class Panel(QFrame):
         for name in ("model", "scale"):
             self._boxes[name].activated.connect(self.chosen)
         self.hold.clicked.connect(self.chosen)
-
-    def _views(self) -> QHBoxLayout:
-        row, group, tr = QHBoxLayout(spacing=4), QButtonGroup(self), self.tr
-        self._modes: dict[Mode, QToolButton] = {}
-        for mode, key, text, tip in (
-            (Mode.SPLIT, "S", tr("Split"), tr("Bicubic left of a line to drag, super-resolution right of it")),
-            (Mode.SIDE, "T", tr("Side by side"), tr("The same part of both, beside each other")),
-            (Mode.FLICKER, "A", tr("A/B"), tr("One over the other: A changes between them")),
-            (Mode.DIFFERENCE, "D", tr("Difference ×8"), tr("How far the sides' luma is apart, eight times as much")),
-        ):
-            button = self._modes[mode] = QToolButton(checkable=True)
-            theme.set_icon(button, mode.value)
-            theme.name(button, text, tip, key)
-            button.clicked.connect(lambda _, mode=mode: self.moded.emit(mode.value))
-            group.addButton(button)
-            row.addWidget(button)
-        row.addStretch()
-        return row
 
     def _meter(self) -> QGridLayout:
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
@@ -278,7 +284,7 @@ class Panel(QFrame):
         return vsr.Asked((int(width), int(height)) if width else None, mirrored=self.mirror.isChecked())
 
     def show_mode(self, mode: Mode) -> None:
-        self._modes[mode].setChecked(True)
+        self._views.show_mode(mode)
 
     def show_meter(self, meter: vsr.LiveMeter | None, wanted: float) -> None:
         if meter is None:
@@ -313,7 +319,7 @@ class LivePage(QWidget):
         self.canvas, self.panel, self.bridge = Canvas(gpu), Panel(), LiveBridge(self)
         self._running = False  # whether a picture is wanted
         self._recording_since: float | None = None
-        self._filled = self._bare = False
+        self._filled = self._eager = False
         self.foot_row = self._foot()
         self.setFocusProxy(self.canvas)
         self.canvas.setAccessibleName(self.tr("Live picture"))
@@ -328,10 +334,12 @@ class LivePage(QWidget):
         row.setSpacing(0)
         row.addLayout(left, 1)
         row.addWidget(self.panel)
+        self._full = FullScreen(self, left, self.canvas, self.foot_row, self.panel)
         self.bridge.arrived.connect(self._take)
         self.bridge.started.connect(self._started)
         self.bridge.failed.connect(self._failed)
         self.bridge.ended.connect(self._told)
+        self.bridge.found.connect(self._found)
         self.panel.asked.connect(self._again)
         self.panel.chosen.connect(self._choose)
         self.panel.moded.connect(lambda mode: self.set_mode(Mode(mode)))
@@ -363,7 +371,8 @@ class LivePage(QWidget):
         row = QHBoxLayout(foot)
         row.setContentsMargins(theme.UNIT, 0, theme.UNIT, 0)
         row.setSpacing(4)
-        line = QLineEdit(placeholderText=tr("A camera, or an address as rtsp://…"))
+        self._hint = tr("A camera, or an address as rtsp://…")
+        line = self._line = QLineEdit(placeholderText=self._hint)
         self.source = QComboBox(editable=True, insertPolicy=QComboBox.InsertPolicy.NoInsert)
         self.source.setLineEdit(line)
         self.source.setMinimumContentsLength(24)
@@ -411,16 +420,26 @@ class LivePage(QWidget):
             QTimer.singleShot(0, self.fill)
 
     def fill(self) -> None:
-        """Offer the cameras that there are, and what is always there."""
+        """Offer what is always there, and the cameras when they are found."""
         self.panel.fill()
         text = self.source.currentText()
         self.source.clear()
-        for index, name in vsr.cameras():
-            self.source.addItem(name, str(index))
-        self.source.addItem(self.tr("The screen"), "screen")
-        self.source.addItem(self.tr("Test pattern"), "test")
-        self.source.setEditText(text) if text else self.source.setCurrentIndex(0)
-        for part, named in vsr.cut_off(self._folder(_MOVIES), _NAME):
+        for name, source in ((self.tr("The screen"), "screen"), (self.tr("Test pattern"), "test")):
+            self.source.addItem(name, source)
+        self.source.setCurrentIndex(-1)
+        self.source.setEditText(text)
+        self._line.setPlaceholderText(self.tr("Looking for cameras…"))
+        self.bridge.find(self._folder(_MOVIES))
+
+    def _found(self, cameras: list[tuple[int, str]], recordings: list[tuple[Path, Path]]) -> None:
+        self._line.setPlaceholderText(self._hint)
+        for row, (index, name) in enumerate(cameras):
+            self.source.insertItem(row, name, str(index))
+        if not self.source.currentText():
+            self.source.setCurrentIndex(0)
+        if self._eager:
+            self.start()
+        for part, named in recordings:
             self.message.emit(self.tr("A recording was cut off: {0}. It plays as far as it came.").format(named.name),
                               self.tr("Keep it"), partial(self._keep, part, named))
 
@@ -446,10 +465,15 @@ class LivePage(QWidget):
         self.start()
 
     def start(self) -> None:
+        if not self.wanted and self.bridge.finding:
+            self._eager = True
+            self.message.emit(self.tr("It starts when the cameras are found."), "", None)
+            return
         self.watch(self.wanted, self.panel.choice, self.panel.wish, not self.panel.hold.isChecked())
 
     def watch(self, source: str, choice: vsr.Choice, asked: vsr.Asked, pinned: bool = False, **more: Any) -> None:
         """Open ``source``; all this is as `vsr.Live` takes it."""
+        self._eager = False
         try:
             vsr.check_source(source)
         except vsr.UsageError as error:
@@ -692,16 +716,14 @@ class LivePage(QWidget):
             command[2]()
 
     def foot(self) -> int:
-        return self.foot_row.height() if self.foot_row.isVisible() else 0
+        return self.foot_row.height()
 
     @property
     def aside(self) -> QWidget:
         return self.panel
 
     def bare(self, on: bool) -> None:
-        self._bare = on
-        self.panel.setVisible(not on)
-        self.foot_row.setVisible(not on)
+        self._full.set(on)
 
     def busy(self) -> str | None:
         live = self.bridge.live
@@ -720,7 +742,7 @@ class LivePage(QWidget):
         for name, value in {
             "mirror": self.panel.mirror.isChecked(), "hold": self.panel.hold.isChecked(),
             "mode": self.canvas.mode.value, "split": self.canvas.split,
-            "panel": self.panel.isVisibleTo(self) or self._bare,
+            "panel": self._full.has_aside,
         }.items():  # fmt: skip
             settings.setValue(name, value)
 
