@@ -128,14 +128,12 @@ def test_studies_are_taken_from_the_cards_of_trainings(measured: Measured, tmp_p
 def test_the_command_writes_the_page_and_the_figures(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                      capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="the figures need matplotlib")
-    weights = tmp_path / "assets" / "weights"
-    weights.mkdir(parents=True)
-    for model in ("fsrcnn-s", "srcnn-9-1-5"):  # of an SRCNN, too, whether one ships or not
+    weights, runs = tmp_path / "assets" / "weights", tmp_path / "runs"
+    for folder, model in ((weights, "fsrcnn-s"), (runs, "srcnn-9-1-5")):
+        folder.mkdir(parents=True)
         for scale in SCALES:
-            save_file(weights / f"{model}_x{scale}.safetensors", Net(NETWORKS[model], scale).to_weights(model))
+            save_file(folder / f"{model}_x{scale}.safetensors", Net(NETWORKS[model], scale).to_weights(model))
     monkeypatch.setattr("vsr.models.catalogue.assets_dir", lambda: tmp_path / "assets")
-    runs = tmp_path / "runs"
-    runs.mkdir()
     log = [{"iteration": 10, "psnr": 30.0}, {"iteration": 20, "psnr": 31.0}]
     card = {"recipe": {"batch": 8}, "iterations": 20, "scores": {}, "scale": 3, "log": log}
     (runs / "paper-srcnn-91_x3.json").write_text(json.dumps(card))

@@ -234,8 +234,6 @@ class Entry:
 SUMMARIES = {
     "fsrcnn-s": "FSRCNN-s (32,5,1): 3,937 weights, real time on a plain CPU",
     "fsrcnn": "FSRCNN (56,12,4): 12,464 weights, three times the work, a little sharper",
-    "srcnn-9-1-5": "SRCNN (9-1-5): 8,032 weights on the enlarged picture, to compare with; no real time",
-    "srcnn-ex": "SRCNN-Ex (9-5-5): 57,184 weights on the enlarged picture, to compare with; slow",
 }
 
 SUMMARIES |= {member: f"a member of {family.NAME}, for video of coarseness {int(bound)} and more"
