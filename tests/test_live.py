@@ -47,8 +47,10 @@ SOAK_S = float(os.environ.get("VSR_SOAK_S", "4"))
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera, "_SILENT_S", 0.1)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No machine is so slow that its sources are taken for lost or stalled; what is lost is tried again at once."""
+    monkeypatch.setattr(camera, "_SILENT_S", 60)
+    monkeypatch.setattr(live_module, "_STALLED_S", 60)
     monkeypatch.setattr(live_module, "_FIRST_PAUSE_S", 0.02)
 
 
@@ -72,7 +74,7 @@ def opened(source: str = "0", **options: Any) -> Live:
     return Live(source, **{"engines": Nearest, "view": SR, "pinned": True} | options)
 
 
-def next_of(live: Live, wanted: Callable[[Shown], object] = lambda shown: True, seconds: float = 30) -> Shown:
+def next_of(live: Live, wanted: Callable[[Shown], object] = lambda shown: True, seconds: float = 60) -> Shown:
     """The next that is as ``wanted``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -94,7 +96,7 @@ def number_of(shown: Shown) -> int:
     return read_number(shown.sr.frame.luma, shown.choice.scale)
 
 
-def said(live: Live, code: str, seconds: float = 20) -> str:
+def said(live: Live, code: str, seconds: float = 60) -> str:
     """The first message of that code, which is waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -139,7 +141,6 @@ def test_an_engine_that_is_slower_than_the_source_gets_the_newest_each_time(monk
     are counted as dropped: nothing queues, so that latency cannot grow."""
     monkeypatch.setattr(Held, "begun", threading.Semaphore(0))
     monkeypatch.setattr(Held, "let", threading.Semaphore(0))
-    monkeypatch.setattr(camera, "_SILENT_S", 60)
     go, came = threading.Semaphore(0), threading.Semaphore(0)
     lives: list[Live] = []
 
@@ -174,33 +175,29 @@ def test_an_engine_that_is_slower_than_the_source_gets_the_newest_each_time(monk
         assert live.meter().dropped >= 5 * 9
 
 
-def test_a_screen_that_does_not_take_gets_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera, "_SILENT_S", 60)
-    made = threading.Semaphore(0)
+def test_a_screen_that_does_not_take_gets_the_newest() -> None:
     lives: list[Live] = []
+    made: list[int] = []
 
     def pictures() -> Iterator[np.ndarray | None]:
         while not (lives and lives[0].ready):
             time.sleep(0.01)
             yield yuyv(numbered(0))
-        for number in range(1, 31):  # each when the one before has been made
-            made.acquire(timeout=1)
+        for number in range(1, 31):
             yield yuyv(numbered(number))
+            until(lambda number=number: number in made)
         while True:
             time.sleep(0.01)
             yield None
 
-    numbers: list[int] = []
-
     def paint(shown: Shown) -> None:
-        numbers.append(number_of(shown))
-        made.release()
+        made.append(number_of(shown))
 
     with opened(capture=lambda number: Cam(pictures(), "YUYV"), paint=paint) as live:
         lives.append(live)
-        until(lambda: 30 in numbers)
-        until(lambda: number_of(next_of(live)) == 30 or len(numbers) < 20)
-        assert len(numbers) > 20 and live.meter().dropped > 10
+        until(lambda: 30 in made)
+        until(lambda: live.meter().dropped >= 29)  # the last takes its place behind `paint`
+        assert number_of(next_of(live)) == 30 and set(made) == {*range(31)}
 
 
 def test_a_stream_from_the_network_is_as_fresh_as_its_frames_are_far_apart() -> None:
@@ -263,7 +260,8 @@ def test_bursts_and_other_sizes_are_followed() -> None:
 # ---- what goes wrong -----------------------------------------------------------------------------------------------
 
 
-def test_a_camera_that_is_unplugged_comes_back() -> None:
+def test_a_camera_that_is_unplugged_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "_SILENT_S", 0.1)
     times: dict[int, float] = {}
     cams: list[Cam] = []
 
@@ -292,19 +290,22 @@ def test_a_stream_that_ends_is_opened_again() -> None:
 
 def test_a_source_that_stalls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "_STALLED_S", 0.2)
-    go = threading.Event()
+    hold, go = threading.Event(), threading.Event()
 
     def pictures() -> Iterator[np.ndarray]:
         for number in itertools.count():
-            if number == 30:
-                go.wait(20)
+            if hold.is_set():
+                go.wait(60)
             time.sleep(0.02)
             yield yuyv(numbered(number))
 
     with opened(capture=lambda number: Cam(pictures(), "YUYV")) as live:
-        next_of(live, lambda shown: live.ready)
-        assert "no picture" in said(live, "stalled")
-        go.set()
+        try:
+            next_of(live, lambda shown: live.ready)
+            hold.set()
+            assert "no picture" in said(live, "stalled")
+        finally:
+            go.set()
         assert said(live, "back")
 
 
@@ -315,7 +316,7 @@ def test_a_source_that_is_not_there_at_first_is_an_error() -> None:
         return cam
 
     with opened(capture=capture) as live, pytest.raises(InputError, match="camera 0"):
-        live.take(20)
+        live.take(60)
     with pytest.raises(UsageError, match="no kind of stream"):
         Live("gopher://x")
     with pytest.raises(UsageError, match="unknown model"):
@@ -356,12 +357,13 @@ def test_an_engine_that_cannot_be_opened_is_told_and_bicubic_shown() -> None:
 
 
 def test_a_file_is_played_to_its_end(clip: Clip) -> None:
-    path = clip("a.mp4", pts=range(0, 20 * 512, 512), audio=1)
-    with opened(str(path)) as live:
-        times = [shown.time for shown in iter(lambda: live.take(20), None)]
+    path = clip("a.mp4", pts=range(0, 20 * 512, 512), audio=1, options={"g": "1"})
+    made: list[Fraction] = []
+    with opened(str(path), paint=lambda shown: made.append(shown.time)) as live:
+        times = [shown.time for shown in iter(lambda: live.take(60), None)]
         assert live.ended
-    assert times == sorted(times) and len(times) > 2
-    assert Fraction(1, 2) < times[-1] - times[0]
+    assert made == sorted(made) and set(times) <= set(made)
+    assert times[-1] == made[-1] >= made[0] + Fraction(18, 25)  # the last is seen, whatever was left out before
 
 
 @pytest.mark.skipif(not HANDLES.is_dir(), reason="open files are listed by Linux only")
@@ -464,29 +466,27 @@ def test_the_ladder_goes_from_the_choice_to_bicubic() -> None:
     assert ladder(Choice("bicubic")) == [Rung(Choice("bicubic"))]
 
 
-class Costly(Nearest):
-    """Takes time by how much it enlarges; bicubic none."""
+def costly(clock: list[float], per_pixel_s: float) -> Callable[..., Nearest]:
+    """Engines that take time of a ``clock`` by how much they enlarge; bicubic none."""
 
-    def __init__(self, model: str, scale: int, **kwargs: Any) -> None:
-        super().__init__(model, scale, **kwargs)
-        self.model = model
+    class Costly(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            clock[0] += per_pixel_s * luma.size if self.model != "bicubic" else 0
+            super()._run(luma, out)
 
-    def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
-        if self.model != "bicubic":
-            time.sleep(2e-6 * luma.size)
-        super()._run(luma, out)
+    return Costly
 
 
 def test_what_is_held_is_held_by_a_smaller_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole picture would take 92 ms, the middle with its rim less than half of that: 20 a second are held by it,
     and around the middle lies bicubic."""
     monkeypatch.setattr(governor, "_PARTS", (0.5,))
-    cam = Cam(paced(25, {}), "YUYV")
-    with opened(capture=lambda number: cam, engines=Costly, pinned=False, fps=20) as live:
+    clock = [0.0]
+    with opened(capture=lambda number: Cam(paced(50, {}), "YUYV"), engines=costly(clock, 2e-6), pinned=False, fps=20,
+                now=lambda: clock[0]) as live:
         shown = next_of(live, lambda shown: "50%" in live.mode)
-        while "50%" in live.mode and (shown := next_of(live)) is None:
-            pass
-        assert shown.sr is not None and shown.sr.frame.width == 2 * shown.source.width
+        shown = next_of(live, lambda later: later.time > shown.time + 2)
+        assert "50%" in live.mode and shown.sr is not None and shown.sr.frame.width == 2 * shown.source.width
         assert "20 frames a second" in [message for code, message in live.messages if code == "mode"][-1]
 
 
@@ -613,14 +613,16 @@ def test_closing_before_anything_is_ready_records_nothing(tmp_path: Path) -> Non
 
 
 def test_slow_painting_costs_no_more_than_half_of_the_time() -> None:
-    """What a screen makes of a picture takes all the time that there is: enlarging that is quick is left as it is."""
-    cam = Cam(paced(50, {}), "YUYV")
+    """What a screen makes of a picture takes more than the time that there is: enlarging that is quick, less than half
+    of it, is left as it is."""
+    clock = [0.0]
 
     def paint(shown: Shown) -> str:
-        time.sleep(0.05)
+        clock[0] += 0.05
         return "drawn"
 
-    with opened(capture=lambda number: cam, pinned=False, fps=25, paint=paint) as live:
+    with opened(capture=lambda number: Cam(paced(50, {}), "YUYV"), engines=costly(clock, 0.015 / (480 * 96)),
+                now=lambda: clock[0], pinned=False, fps=25, paint=paint) as live:
         shown = next_of(live, lambda shown: live.ready)
         assert shown.painted == "drawn"
         next_of(live, lambda later: later.time > shown.time + 3)

@@ -31,6 +31,7 @@ ARTEFACTS = os.environ.get("VSR_ARTEFACTS")
 def page(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LivePage]:
     """The page with the test pattern chosen and bicubic for a model, which needs no compiling."""
     monkeypatch.setattr(QStandardPaths, "writableLocation", lambda kind: str(tmp_path))
+    monkeypatch.setattr("vsr.live._STALLED_S", 60)  # no machine is so slow
     made = LivePage(gpu=False)
     qtbot.addWidget(made)
     made.told = []  # type: ignore[attr-defined]
@@ -45,7 +46,7 @@ def page(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def until(qtbot: Any, holds: Callable[[], object]) -> None:
-    qtbot.waitUntil(lambda: bool(holds()), timeout=30_000)
+    qtbot.waitUntil(lambda: bool(holds()), timeout=60_000)
 
 
 def running(page: LivePage, qtbot: Any) -> vsr.Live:
