@@ -198,7 +198,8 @@ def test_validation_and_test_pictures_never_train(pictures: Path) -> None:
     assert all(folder.startswith("train/") for folder in FOLDERS.values())
 
 
-def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("amplified", [0, 0.25, 1])
+def test_patches_are_pieces_of_the_pictures(amplified: float, tmp_path: Path) -> None:
     luma = np.random.default_rng(1).integers(16, 236, (45, 60), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), luma)
     pairs = list(twins([tmp_path / "a.png"], 3, (1.0, 0.8)))
@@ -206,7 +207,7 @@ def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
     assert np.allclose(pairs[0][0], imresize(luma, 1 / 3), atol=1e-4)
     assert pairs[1][1].shape == (36, 48)
     patches = Patches(pairs[:1], 3, 4, 2)
-    low, high = patches.draw(64, np.random.default_rng(0), choose=2)
+    low, high = patches.draw(64, np.random.default_rng(0), choose=2, amplified=amplified)
     assert low.shape == (64, 8, 8) and high.shape == (64, 12, 12)
     windows = np.lib.stride_tricks.sliding_window_view(pairs[0][1], (12, 12))[6::3, 6::3] / 255 - 125.5 / 255
     lows = np.lib.stride_tricks.sliding_window_view(pairs[0][0], (8, 8)) / 255 - 125.5 / 255
@@ -221,7 +222,9 @@ def test_patches_are_pieces_of_the_pictures(tmp_path: Path) -> None:
             found += [gain[y, x] for y, x in places if np.allclose(lows[y, x] * gain[y, x] + 0.5, same, atol=1e-5)]
         assert len(found) == 1
         gains += found
-    assert 0.8 <= min(gains) < 0.85 and 1.12 < max(gains) <= 255 / 219 + 1e-5
+    assert 0.8 <= min(gains) < 0.85 and 1.12 < max(gains) <= (2 if amplified else 255 / 219) + 1e-5
+    beyond = sum(gain > 255 / 219 + 1e-5 for gain in gains) / 64
+    assert beyond == pytest.approx(amplified * (2 - 255 / 219) / 1.2, abs=0.12)
 
 
 def test_drawn_pages_are_sharp_and_keep_to_the_range() -> None:

@@ -17,6 +17,7 @@ FOLDERS = {  # what a recipe may name -> where it lies under --data
 VALIDATION = 20  # every tenth picture of BSDS500test is kept out of training, as [F16] keeps 20 of BSD500's
 GREY = np.float32((16 + 235) / 2)
 CONTRAST = (0.8, 255 / (235 - 16))
+AMPLIFIED = 2.0
 SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6)  # [F16, section 4.1]: copies of every training picture
 
 
@@ -62,9 +63,10 @@ class Patches:
         self.cumulative = np.cumsum(self.rows * self.columns)
 
     def draw(self, count: int, rng: np.random.Generator, choose: int = 1,
-             contrast: tuple[float, float] = CONTRAST) -> tuple[np.ndarray, np.ndarray]:
+             contrast: tuple[float, float] = CONTRAST, amplified: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """``count`` patches, each the strongest in contrast of ``choose`` draws, in a random one of 8 orientations and
-        with a random ``contrast`` about mid-grey, so that they fill 0 to 255 where pictures keep to 16 to 235.
+        with a random ``contrast`` about mid-grey, so that they fill 0 to 255 where pictures keep to 16 to 235; the
+        share ``amplified`` of them with one of up to AMPLIFIED.
 
         Returns low (count, size + 2·margin, same) float32 and high (count, n·size, same) float32, in codes / 255.
         """
@@ -90,7 +92,8 @@ class Patches:
             for patch in (low, high):
                 turned = np.rot90(patch[where], turn % 4, (1, 2))
                 patch[where] = turned[:, :, ::-1] if turn >= 4 else turned
-        gain = rng.uniform(*contrast, (count, 1, 1)).astype(np.float32)
+        most = np.where(rng.random((count, 1, 1)) < amplified, AMPLIFIED, contrast[1])
+        gain = rng.uniform(contrast[0], most).astype(np.float32)
         low, high = ((patch - GREY) / np.float32(255) * gain + np.float32(0.5) for patch in (low, high))
         return low, high
 

@@ -10,7 +10,7 @@ from vsr.errors import UsageError
 from vsr.models.catalogue import SCALES
 from vsr.models.family import CLEAN, MEMBERS
 from vsr.models.networks import NETWORKS
-from vsr.training.data import CONTRAST, SHRINKS
+from vsr.training.data import SHRINKS
 
 SHARP = (0.7, 0.6, 0.5)  # what a photograph's camera, or JPEG, made soft is sharp again
 COARSENESS = {1: (13.0, 22.0), 2: (18.0, 28.0), 3: (24.0, 34.0), 4: (30.0, 46.0)}  # what each member trains on
@@ -24,7 +24,7 @@ class Recipe:
     (`drawn.page`); ``patch``: side of a patch in input pixels.
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
-    ``contrast``: each patch's is multiplied by a random factor between these, about mid-grey.
+    ``amplified``: the share of patches whose contrast is taken up to AMPLIFIED times, not to CONTRAST alone.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
@@ -47,7 +47,7 @@ class Recipe:
     batch: int = 16
     best_of: int = 3
     best_of_share: float = 0.7
-    contrast: tuple[float, float] = CONTRAST
+    amplified: float = 0.0
     average: float = 0.002
     start: str | None = None
     quantized: bool = False
@@ -55,15 +55,15 @@ class Recipe:
     seed: int = 0
 
 
-def _family(model: str, iterations: int, others: int, rate: float, pages: int = 0,
-            contrast: tuple[float, float] = CONTRAST) -> list[Recipe]:
-    """×3 from scratch, in so many ``iterations``, with drawn pages among the photographs (``-first``): on text and
-    lines, such as no photograph has, networks that had never seen any, in any contrast, were wrong by hundreds and
-    thousands of levels. From its trunk all scales, in ``others``, on photographs alone: they keep what they know of
-    text (some hundred levels at most), and gain what pages cost: FSRCNN-s ×2 with pages of its own is 1.4 dB better on
-    text and worse on photographs, by 0.28 / 0.22. ×2 and ×4 begin with the deconvolution that is solved for. All but
-    the 91 images are taken at no more than 0.7 of their size; ×2 learns from these alone, which are sharp even for it.
-    From each, on its pictures, the weights for precision int8.
+def _family(model: str, iterations: int, others: int, rate: float, first: dict[str, Any],
+            amplified: float = 0.0) -> list[Recipe]:
+    """×3 from scratch, in so many ``iterations`` (``-first``): FSRCNN-s with drawn pages among the photographs, FSRCNN
+    with their contrast up to doubled, since on text and lines, whose edges are higher than any photograph's, networks
+    that had seen none such were wrong by hundreds and thousands of levels. From its trunk all scales, in ``others``, on
+    photographs alone: they keep what they know of text (some hundred levels at most), and gain what pages cost:
+    FSRCNN-s ×2 with pages of its own is 1.4 dB better on text and worse on photographs, by 0.28 / 0.22. ×2 and ×4 begin
+    with the deconvolution that is solved for. All but the 91 images are taken at no more than 0.7 of their size; ×2
+    learns from these alone, which are sharp even for it. From each, on its pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
@@ -75,16 +75,16 @@ def _family(model: str, iterations: int, others: int, rate: float, pages: int = 
     0.02, 0.01 and 0.01 since contrast is random. ×2 trained on all photographs loses 0.02, and 0.17 on Set5.
     """
     def recipe(suffix: str, scale: int, iterations: int, rate: float, **other: Any) -> Recipe:
-        return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate,
-                      contrast=contrast, **other)
+        other = {"amplified": amplified, **other}
+        return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
-    first = recipe("-first", 3, iterations, rate, pages=pages)
-    three = recipe("", 3, others, rate * 0.5, start=first.name)
-    two = recipe("", 2, others, rate * 0.5, start=first.name, sets=("t91",))
-    four = recipe("", 4, others, rate * 0.5, start=first.name)
+    scratch = recipe("-first", 3, iterations, rate, **first)
+    three = recipe("", 3, others, rate * 0.5, start=scratch.name)
+    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",))
+    four = recipe("", 4, others, rate * 0.5, start=scratch.name)
     int8 = [recipe("_int8", start.scale, others * 3 // 10, rate * 0.15, start=start.name, sets=start.sets,
                    quantized=True) for start in (two, three, four)]
-    return [first, three, two, four, *int8]
+    return [scratch, three, two, four, *int8]
 
 
 def _members(rate: float) -> Iterator[Recipe]:
@@ -109,8 +109,8 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, pages=8),
-    *_family("fsrcnn", iterations=120_000, others=24_000, rate=1e-2, contrast=(0.8, 2.0)),
+    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, first={"pages": 8}),
+    *_family("fsrcnn", iterations=120_000, others=40_000, rate=1e-2, first={"amplified": 1.0}, amplified=1 / 16),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=4_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=3_000, rate=5e-3),

@@ -107,7 +107,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
         choose = recipe.best_of if rng.random() < recipe.best_of_share else 1
-        low, high = patches.draw(recipe.batch, rng, choose, recipe.contrast)
+        low, high = patches.draw(recipe.batch, rng, choose, amplified=recipe.amplified)
         loss = gradients(low, high)
         length = bounded([*net.parameters()], length, iteration)
         optimizer.step()
