@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -18,12 +20,13 @@ from test_camera import Cam, numbered, read_number, yuyv
 from test_live import events, next_of, opened, paced, said
 
 from vsr.cli import main
-from vsr.errors import OutputError, UsageError
+from vsr.errors import InputError, OutputError, UsageError
 from vsr.frame import Color, Frame
 from vsr.live import outlets
 from vsr.media import record
 from vsr.media.camera import TICK
 from vsr.media.codecs import EncoderSettings
+from vsr.media.microphone import Block, open_microphone
 from vsr.media.pixels import views
 from vsr.media.record import Recorder
 from vsr.player import Shown
@@ -334,3 +337,265 @@ def test_the_command_ends_when_what_it_is_for_cannot_be(
     got = events(capsys.readouterr().out)
     assert ("output", "the disk is full") in [(each.get("code"), each.get("message")) for each in got]
     assert got[-1]["event"] == "done" and got[-1]["outputs"] == []
+
+
+# ---- the microphone ------------------------------------------------------------------------------------------------
+
+
+class Mic:
+    """A microphone by a clock of its own: each second of the ``clock`` has so many samples, which beep whenever a
+    second of the clock begins. ``hears`` says for a block's time whether it is given, ``late_s`` how late."""
+
+    name = "Beeper"
+
+    def __init__(self, clock: list[float], rate: int = 48000, channels: int = 1, true_rate: float | None = None,
+                 late_s: float = 0, hears: Callable[[float], bool] = lambda at: True) -> None:
+        self.clock, self.rate, self.channels, self.late_s, self.hears = clock, rate, channels, late_s, hears
+        self.true_rate, self.begun, self.given, self.closed = true_rate or rate, clock[0], 0, False
+
+    def blocks(self) -> list[Block]:
+        found, size = [], self.rate // 50
+        while (at := self.begun + self.given / self.true_rate) + size / self.true_rate + self.late_s <= self.clock[0]:
+            times = at + np.arange(size) / self.true_rate
+            beep = np.where(times % 1 < 0.1, 0.8 * np.sin(2 * np.pi * 1000 * times), 0).astype(np.float32)
+            self.given += size
+            if self.hears(at):
+                found.append(Block(at, np.repeat(beep[:, None], self.channels, axis=1)))
+        return found
+
+    def close(self) -> None:
+        assert not self.closed
+        self.closed = True
+
+
+def recorded(target: Path, seconds: int, **options: Any) -> tuple[Mic, Recorder]:
+    """So many seconds of numbered frames, 25 of them each, with a microphone."""
+    clock = [999.7]
+    mic = Mic(clock, **options)
+    recorder = Recorder(target, listen=lambda: mic)
+    for frame in frames(25 * seconds):
+        assert frame.pts is not None
+        clock[0] = float(frame.pts * frame.time_base)
+        recorder.write(frame)
+    assert recorder.close() == [target] and mic.closed
+    return mic, recorder
+
+
+def heard(path: Path) -> tuple[list[float], float]:
+    """When beeps begin in a file whose clock began at a whole second, and when its sound ends; in seconds."""
+    with av.open(str(path)) as container:
+        sound = container.streams.audio[0]
+        assert abs((sound.start_time or 0) * sound.time_base) < 0.04
+        rate, pieces = sound.codec_context.sample_rate, list[np.ndarray]()
+        first = 0
+        for frame in container.decode(sound):
+            assert frame.pts is not None and frame.time_base is not None
+            at = round(frame.pts * frame.time_base * rate)
+            first = first if pieces else at
+            assert abs(at - first - sum(map(len, pieces))) <= rate // 500  # Matroska tells times by milliseconds
+            pieces.append(frame.to_ndarray()[0])
+    level = np.abs(np.concatenate(pieces))
+    loud = np.convolve(level > 0.2, np.ones(96), "same") > 10
+    begins = np.flatnonzero(loud[1:] & ~loud[:-1])
+    ends = (first + len(level)) / rate
+    return [float((first + begin) / rate) for begin in begins], ends
+
+
+@pytest.mark.parametrize(("suffix", "rate", "channels"), [(".mkv", 48000, 1), (".mp4", 44100, 2)])
+def test_sound_lies_at_its_time(suffix: str, rate: int, channels: int, tmp_path: Path) -> None:
+    target = tmp_path / f"a{suffix}"
+    _, recorder = recorded(target, 5, rate=rate, channels=channels)
+    assert not recorder.warnings
+    got, (beeps, ends) = read(target), heard(target)
+    assert [ms for ms, _ in got] == [number * 40 + number % 3 * 7 for number in range(125)]
+    assert [round(at) for at in beeps[-4:]] == [1, 2, 3, 4]
+    assert all(abs(at - round(at)) < 0.01 for at in beeps[-4:])
+    assert abs(ends - got[-1][0] / 1000) < 0.04
+    with av.open(str(target)) as container:
+        assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
+        assert [abs(float((s.start_time or 0) * s.time_base)) < 0.04 for s in container.streams] == [True, True]
+
+
+@pytest.mark.parametrize("true_rate", [48100, 47900])
+def test_a_device_whose_clock_is_wrong_is_followed_by_the_times(true_rate: int, tmp_path: Path) -> None:
+    """Without that, 20 s of it would end 42 ms off; a beep stays where it is within a few milliseconds."""
+    recorded(tmp_path / "a.mkv", 20, true_rate=true_rate)
+    beeps, _ = heard(tmp_path / "a.mkv")
+    assert [round(at) for at in beeps[-15:]] == [*range(5, 20)]
+    assert all(abs(at - round(at)) < 0.015 for at in beeps if at > 0.5)
+
+
+def test_where_no_sound_comes_it_is_silent_and_the_rest_at_its_time(tmp_path: Path) -> None:
+    _, recorder = recorded(tmp_path / "a.mkv", 9, hears=lambda at: not 1002.5 < at < 1005.5)
+    beeps, ends = heard(tmp_path / "a.mkv")
+    assert [round(at) for at in beeps if at > 0.5] == [1, 2, 6, 7, 8] and abs(ends - 9) < 0.06
+    assert all(abs(at - round(at)) < 0.01 for at in beeps if at > 0.5)
+    assert [(code, "Beeper gives no sound" in message) for code, message in recorder.warnings] == [("microphone", True)]
+
+
+def test_sound_that_is_late_finds_its_place_as_long_as_there_is_one(tmp_path: Path) -> None:
+    _, recorder = recorded(tmp_path / "a.mkv", 5, late_s=0.7)
+    beeps, _ = heard(tmp_path / "a.mkv")
+    assert [round(at) for at in beeps if at > 0.5] == [1, 2, 3, 4] and not recorder.warnings
+    assert all(abs(at - round(at)) < 0.01 for at in beeps if at > 0.5)
+    _, recorder = recorded(tmp_path / "b.mkv", 5, late_s=1.5)
+    beeps, ends = heard(tmp_path / "b.mkv")
+    assert beeps == [] and abs(ends - 5) < 0.06 and len(recorder.warnings) == 1
+
+
+def test_a_microphone_that_gives_nothing_costs_no_picture(tmp_path: Path) -> None:
+    _, recorder = recorded(tmp_path / "a.mp4", 4, hears=lambda at: False)
+    assert len(read(tmp_path / "a.mp4")) == 100 and [code for code, _ in recorder.warnings] == ["microphone"]
+    beeps, ends = heard(tmp_path / "a.mp4")
+    assert not beeps and abs(ends - 4) < 0.06
+
+
+def test_a_microphone_that_disappears_is_said_and_the_picture_goes_on(tmp_path: Path) -> None:
+    def hears(at: float) -> bool:
+        if at > 1001.9:
+            raise InputError("the microphone Beeper is gone")
+        return True
+
+    _, recorder = recorded(tmp_path / "a.mkv", 4, hears=hears)
+    assert list(recorder.warnings) == [
+        ("microphone", "the microphone Beeper is gone; the recording goes on without sound")]
+    beeps, ends = heard(tmp_path / "a.mkv")
+    assert len(read(tmp_path / "a.mkv")) == 100 and [round(at) for at in beeps if at > 0.5] == [1]
+    assert abs(ends - 4) < 0.06
+
+
+def test_a_microphone_that_is_not_there_is_said_and_the_picture_recorded(tmp_path: Path) -> None:
+    def listen() -> Mic:
+        raise InputError("there is no microphone")
+
+    recorder = Recorder(tmp_path / "a.mkv", listen=listen)
+    for frame in frames(5):
+        recorder.write(frame)
+    recorder.close()
+    assert "there is no microphone" in recorder.warnings[0][1] and len(recorder.warnings) == 1
+    assert len(read(tmp_path / "a.mkv")) == 5
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_what_breaks_off_plays_with_its_sound(suffix: str, tmp_path: Path) -> None:
+    clock = [1000.0]
+    recorder = Recorder(tmp_path / f"a{suffix}", listen=lambda: Mic(clock))
+    for frame in frames(200):
+        assert frame.pts is not None
+        clock[0] = float(frame.pts * frame.time_base)
+        recorder.write(frame)
+    (part,) = tmp_path.iterdir()
+    whole = part.read_bytes()
+    recorder.close()
+    (tmp_path / f"a{suffix}").unlink()
+    part.write_bytes(whole)
+    beeps, ends = heard(part)
+    assert len(read(part)) > 200 - 2 * 1000 // 40 and ends > 6
+    assert [round(at) for at in beeps if 0.5 < at < 5.5] == [*range(1, 6)]
+
+
+def test_another_size_begins_another_file_with_sound(tmp_path: Path) -> None:
+    clock = [1000.0]
+    mic = Mic(clock)
+    recorder = Recorder(tmp_path / "a.mkv", listen=lambda: mic)
+    for frame in itertools.chain(frames(75), frames(75, (484, 98), Fraction(1003))):
+        assert frame.pts is not None
+        clock[0] = float(frame.pts * frame.time_base)
+        recorder.write(frame)
+    for path in recorder.close():
+        beeps, ends = heard(path)
+        assert [round(at) for at in beeps if at > 0.5] == [1, 2] and abs(ends - 3) < 0.06
+    assert mic.closed and len(recorder.files) == 2
+
+
+def test_live_is_recorded_with_the_microphone(tmp_path: Path) -> None:
+    mics: list[tuple[str, Mic]] = []
+
+    class Real(Mic):
+        """By the clock that is given."""
+
+        def __init__(self, name: str, now: Callable[[], float]) -> None:
+            self._now = now
+            super().__init__([now()], channels=2)
+            mics.append((name, self))
+
+        def blocks(self) -> list[Block]:
+            self.clock[0] = self._now()
+            return super().blocks()
+
+    with opened("test", microphones=Real) as live:
+        live.record(tmp_path / "a.mkv", microphone="beep")
+        first = next_of(live, lambda shown: live.ready and mics)
+        next_of(live, lambda shown: shown.time > first.time + 2)
+        live.stop_recording()
+        assert said(live, "recorded")
+    assert [name for name, _ in mics] == ["beep"] and mics[0][1].closed
+    got, (beeps, ends) = read(tmp_path / "a.mkv"), heard(tmp_path / "a.mkv")
+    assert beeps and abs(ends - got[-1][0] / 1000) < 0.06
+
+
+def test_the_command_says_where_there_is_no_microphone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["live", "--headless", "--source", "test", "--model", "bicubic", "--microphone", "default"]
+    assert main(arguments) == 2
+    assert "--record" in capsys.readouterr().err
+    arguments += ["--record", str(tmp_path / "a.mkv")]
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert main(arguments) == 3
+    assert "pip install 'vsr[microphone]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "sounddevice", Sounds([]))
+    assert main(arguments) == 3
+    assert "there is no microphone; none is found" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "sounddevice", Sounds(["Built-in"]))
+    assert main([*arguments[:-3], "usb", *arguments[-2:]]) == 3
+    assert "there is no microphone 'usb'; there are: Built-in" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+class Sounds:
+    """What stands for ``sounddevice``, with microphones of these names."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, names: list[str]) -> None:
+        self.found = [{"name": name, "index": index, "max_input_channels": 4, "default_samplerate": 44100.0}
+                      for index, name in enumerate(names)]
+        self.streams: list[Any] = []
+
+    def query_devices(self, name: str | None = None, kind: str | None = None) -> Any:
+        if kind is None:
+            return self.found
+        found = [each for each in self.found if name is None or name in str(each["name"])]
+        if not found:
+            raise self.PortAudioError("Error querying device -1") if name is None else ValueError("no such device")
+        return found[0]
+
+    def InputStream(self, **options: Any) -> Any:
+        stream = SimpleNamespace(**options, active=False, closed=False)
+        stream.start = lambda: setattr(stream, "active", True)
+        stream.close = lambda: setattr(stream, "closed", True)
+        self.streams.append(stream)
+        return stream
+
+
+def test_what_portaudio_hears_has_the_times_at_which_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = Sounds(["Built-in", "USB Mic"])
+    monkeypatch.setitem(sys.modules, "sounddevice", sounds)
+    mic = open_microphone("USB", lambda: 50.0)
+    (stream,) = sounds.streams
+    assert (mic.name, mic.rate, mic.channels) == ("USB Mic", 44100, 2)
+    assert (stream.device, stream.samplerate, stream.channels, stream.active) == (1, 44100, 2, True)
+    samples = np.full((882, 2), 0.5, np.float32)
+    assert mic.blocks() == []
+    stream.callback(samples, 882, SimpleNamespace(currentTime=7.5, inputBufferAdcTime=7.25), None)
+    stream.callback(samples, 882, SimpleNamespace(currentTime=0, inputBufferAdcTime=0), None)
+    samples[:] = 0  # the driver's own
+    blocks = mic.blocks()
+    assert [block.at for block in blocks] == [49.75, 50 - 0.02] and (blocks[0].samples == 0.5).all()
+    stream.active = False
+    with pytest.raises(InputError, match="USB Mic gives no sound any more"):
+        mic.blocks()
+    mic.close()
+    assert stream.closed
