@@ -335,6 +335,20 @@ def test_the_document_says_what_was_reached_and_what_not(capsys: pytest.CaptureF
     assert not any(aim.measured for aim in speed.aims([], None, "no GPU"))
 
 
+def test_a_live_picture_is_measured_in_the_window(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "measure_live_window", functools.partial(bench.measure_live_window, seconds=3))
+    arguments = ["bench", "--live", "--model", "bicubic", "--size", "320x180"]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["v"], told["width"], told["height"], told["scale"], told["mode"]) == (1, 320, 180, 2, "Bicubic")
+    assert told["fps"] > 0 and told["capture_fps"] > 0 and told["stage_ms"]["show"] > 0
+    assert told["stage_ms"]["show"] < told["latency_ms"]["p95"] >= told["latency_ms"]["median"] > 0
+    assert main(arguments) == 0
+    assert "320x180 → 640x360 live in a window" in capsys.readouterr().out
+
+
 def test_playing_is_measured(clip: Clip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(player, "measure_playing", functools.partial(player.measure_playing, seconds=1.5))
     monkeypatch.setattr(bench, "measure_window", functools.partial(bench.measure_window, seconds=1.5))

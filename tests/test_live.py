@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
 import http.server
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -667,6 +669,31 @@ def test_the_command_tells_how_it_goes(capsys: pytest.CaptureFixture[str]) -> No
             assert 0 < each["latency_ms"]["median"] <= each["latency_ms"]["p95"]
             assert set(each["stage_ms"]) == {"capture", "upscale", "show"} and each["bottleneck"] in each["stage_ms"]
     assert done["frames"] > 2 and done["seconds"] >= 1.5
+
+
+def test_the_start_names_what_was_opened_not_what_enlarged_the_first_picture() -> None:
+    class Exact(Nearest):
+        def __init__(self, model: str, scale: int, **kwargs: Any) -> None:
+            super().__init__(model, scale, **kwargs)
+            self.precision = "fp32" if model == "bicubic" else "int8"
+
+    told: list[Any] = []
+    show = SimpleNamespace(event=told.append)
+    arguments = argparse.Namespace(record=None, virtual_camera=False, duration=0.1)
+    go = threading.Event()
+
+    def engines(model: str, *args: Any, **kwargs: Any) -> Nearest:
+        assert model == "bicubic" or go.wait(60)
+        return Exact(model, *args, **kwargs)
+
+    with opened("test", engines=engines) as live:
+        early = [next_of(live)]
+        go.set()
+        until(lambda: live.ready)
+        take = live.take
+        live.take = lambda timeout=0: early.pop() if early else take(timeout)  # type: ignore[method-assign]
+        cli.follow_live(live, show, threading.Event(), arguments)  # type: ignore[arg-type]
+    assert (told[0].model, told[0].engine, told[0].precision) == (DEFAULT_MODEL, "nearest", "int8")
 
 
 def test_a_command_that_is_ended_at_once_has_taken_no_time(

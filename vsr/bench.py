@@ -374,11 +374,22 @@ def measure_window(path: Path, seconds: float = FILE_SECONDS, **chosen: object) 
     Raises ``EngineError`` where there can be no window.
     """
     settings = [f"{name}={value}" for name, value in chosen.items()]
-    arguments = ["-m", "ui.measure", str(path), str(seconds), str(time.time()), *settings]
-    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, errors="replace")
+    return WindowSpeed(**_in_a_window(str(path), str(seconds), str(time.time()), *settings))
+
+
+def measure_live_window(size: tuple[int, int], model: str, scale: int, engine: str = "auto", precision: str = "auto",
+                        seconds: float = FILE_SECONDS) -> dict[str, Any]:
+    """Show a live test picture of that size, 30 a second, for so long in a window of its own process: what the Live
+    page's meter tells in the end, with latency up to the end of drawing. Raises ``EngineError`` as `measure_window`."""
+    return _in_a_window("--live", str(seconds), "x".join(map(str, size)), model, str(scale), engine, precision)
+
+
+def _in_a_window(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "ui.measure", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if ended.returncode:
         raise EngineError(f"the window fails: status {ended.returncode}: {ended.stderr.strip().rpartition(chr(10))[2]}")
-    return WindowSpeed(**json.loads(ended.stdout.splitlines()[-1]))
+    return dict(json.loads(ended.stdout.splitlines()[-1]))
 
 
 # ---- other engines -----------------------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def parser() -> Parser:
     sub.add_argument("--pinned", action="store_true", help="enlarge as asked for, whatever is held")
     sub.add_argument("--region", type=region, metavar="WxH+X+Y", help="enlarge only this part of the picture")
     sub.add_argument("--record", type=Path, metavar="FILE", help="record what is shown, as .mkv or .mp4")
+    sub.add_argument("--microphone", metavar="NAME", help="record its sound, too: a part of its name, or default")
     sub.add_argument("--show", choices=("sr", "bicubic", "both"), default="sr",
                      help="what is recorded or lent: super-resolution (default), bicubic, or both beside each other")
     sub.add_argument("--overwrite", action="store_true", help="replace an existing recording")
@@ -145,6 +146,8 @@ def parser() -> Parser:
     what.add_argument("--file", type=file_name, metavar="FILE", help="measure a video from end to end, too")
     what.add_argument("--play", type=file_name, metavar="FILE",
                       help="measure instead how smoothly a video plays, bicubic beside super-resolution")
+    what.add_argument("--live", action="store_true",
+                      help="measure instead frame rate and latency of a live test picture of --size in the window")
     sub.add_argument("--json", action="store_true")
 
     sub = command("evaluate", run_evaluate, "PSNR, SSIM and MS-SSIM on pictures or a video, beside bicubic")
@@ -440,11 +443,14 @@ def run_live(args: argparse.Namespace) -> int:
             print("\n".join(f"{index}: {printable(name)}" for index, name in found) or "no camera is found")
         return 0
     from vsr.live import Live
+    from vsr.media.microphone import find_microphone
     from vsr.models.catalogue import load_file
     from vsr.sides import WHOLE, Box, Choice, View
     from vsr.size import Size
 
     check_source(args.source)
+    if args.microphone is not None and args.record is None:
+        raise UsageError("--microphone is for recordings; add --record FILE")
     size = None
     if args.size:
         asked_size = Size.parse_size(args.size)
@@ -461,6 +467,8 @@ def run_live(args: argparse.Namespace) -> int:
         return run_live_window(args, choice, asked, part)
     show = display(args.progress)
     try:
+        if args.microphone is not None:
+            find_microphone(args.microphone)
         with signals_cancel() as cancel, Live(args.source, choice, asked=asked, view=View(None, WHOLE), region=part,
                                               fps=args.hold, pinned=args.pinned) as live:
             return follow_live(live, show, cancel, args)
@@ -506,7 +514,7 @@ def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argpars
             show.event(Warned(live.name, code, message))
 
     if args.record is not None:
-        live.record(args.record, args.show, args.overwrite)
+        live.record(args.record, args.show, args.overwrite, args.microphone)
     if args.virtual_camera:
         live.lend(args.show)
     while not cancel.is_set():
@@ -516,7 +524,7 @@ def follow_live(live: Live, show: Silent, cancel: threading.Event, args: argpars
         if shown is not None and made is not None and begun is None and live.ready:
             begun = told = now
             show.event(LiveStarted(live.name, args.record, made.frame.width, made.frame.height, shown.choice.scale,
-                                   live.choice_name, shown.engine, shown.precision))
+                                   live.choice_name, *live.opened))
         say()
         if begun is not None and told is not None:
             if now - told >= TELL_S:
@@ -622,6 +630,8 @@ def run_bench(args: argparse.Namespace) -> int:
         if args.weights:
             raise UsageError("--play measures the window, too, which shows the models that ship; leave out --weights")
         return run_bench_play(args, scale)
+    if args.live and args.weights:
+        raise UsageError("--live measures the window, which shows the models that ship; leave out --weights")
     from vsr.bench import measure_engine, measure_file, measure_peers, peak_rss_mb
     from vsr.doctor import cpu, cuda
     from vsr.size import Size
@@ -629,6 +639,8 @@ def run_bench(args: argparse.Namespace) -> int:
     asked = Size.parse_size(args.size)
     assert asked.width is not None  # --size has both
     size = asked.width, asked.height
+    if args.live:
+        return run_bench_live(args, scale, size)
     kind = {"engine": args.engine, "precision": args.precision, "threads": args.threads}
     file = None
     if args.file is not None:
@@ -654,6 +666,23 @@ def run_bench(args: argparse.Namespace) -> int:
         took = (other.why if other.median_ms is None else
                 f"{other.median_ms:.2f} ms, {other.median_ms / speed.median_ms:.1f} times as long")
         print(f"  {other.name} ({other.version}): {took}")
+    return 0
+
+
+def run_bench_live(args: argparse.Namespace, scale: int, size: tuple[int, int]) -> int:
+    from vsr.bench import measure_live_window
+    from vsr.models.catalogue import find
+
+    find(args.model, scale)
+    with on_signals():
+        told = measure_live_window(size, args.model, scale, args.engine, args.precision)
+    if args.json:
+        print(json.dumps({"v": 1, "width": size[0], "height": size[1], "scale": scale, "model": args.model, **told}))
+        return 0
+    latency = told["latency_ms"]
+    print(f"{size[0]}x{size[1]} → {scale * size[0]}x{scale * size[1]} live in a window of 1920x1080, {told['mode']}: "
+          f"{told['fps']:.2f} of {told['capture_fps']:.2f} frames a second, from coming to being drawn "
+          f"{latency['median']:.0f} ms, 95 % within {latency['p95']:.0f} ms; {told['dropped']} dropped")
     return 0
 
 

@@ -135,9 +135,9 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class LiveMeter:
     """How well a live picture goes. ``capture_fps`` come a second, ``fps`` of them are shown; ``dropped`` counts those
-    that were not since newer ones came. ``latency_ms`` is from when a frame came to when it was taken to be shown:
-    ``median`` and ``p95``. ``stage_ms`` is what each stage works on a frame; the stages overlap, and the slowest is the
-    ``bottleneck``. ``mode`` is what enlarges; ``frames`` have been shown since the beginning."""
+    that were not since newer ones came. ``latency_ms`` is from when a frame came to when it was shown (without a
+    screen: taken): ``median`` and ``p95``. ``stage_ms`` is what each stage works on a frame; the stages overlap, and
+    the slowest is the ``bottleneck``. ``mode`` is what enlarges; ``frames`` have been shown since the beginning."""
 
     capture_fps: float
     fps: float

@@ -28,6 +28,7 @@ from vsr.live.ladder import Ladder, Step, enlarged, kind_of
 from vsr.live.meter import Measures
 from vsr.live.outlets import SIDES, Outlet, Outlets, Recording, Snapshot, VirtualCamera
 from vsr.media.camera import Asked, Source, check_source, open_source, shown_name
+from vsr.media.microphone import Microphone, open_microphone
 from vsr.media.picture import seen_color
 from vsr.media.record import Recorder
 from vsr.models.catalogue import find
@@ -52,13 +53,14 @@ class Live:
     ``source``, ``asked`` and ``capture`` are those of `open_source`; ``choice`` is what enlarges, at best: where it
     does not hold ``fps`` (the source's by default, at least 24), cheaper ways do, unless it is ``pinned``. ``notify``
     is called, in another thread, whenever there is something to `take`; ``paint`` there, with each picture, for what a
-    screen must make of it beforehand. ``engines`` opens engines, ``now`` is the clock.
+    screen must make of it beforehand. ``engines`` opens engines, ``microphones`` microphones as `open_microphone`;
+    ``now`` is the clock.
 
     ``name`` is the source's, as it may be shown. ``messages`` collects (code, message) pairs: the source is 'lost',
     gives nothing ('stalled') or is 'back', an 'engine' fails, what enlarges changes ('mode'); and what becomes of
-    files and the virtual camera: 'recorded', 'saved', 'virtual', 'disk', 'leftover' or an 'output' error. A source that
-    cannot be opened in the first place raises ``InputError`` from `take`; later it is tried again until it is there.
-    Raises ``UsageError`` for a source or a choice that there is not.
+    files and the virtual camera: 'recorded', 'saved', 'virtual', 'disk', 'leftover', 'microphone' or an 'output' error.
+    A source that cannot be opened in the first place raises ``InputError`` from `take`; later it is tried again until
+    it is there. Raises ``UsageError`` for a source or a choice that there is not.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Live:
         paint: Callable[[Shown], Any] | None = None,
         engines: Callable[..., Engine] = open_engine,
         capture: Callable[[int], Any] | None = None,
+        microphones: Callable[[str, Callable[[], float]], Microphone] = open_microphone,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         check_source(source)
@@ -85,12 +88,14 @@ class Live:
         self._choice = _checked(choice or Choice())
         self._source, self._asked, self._fps = source, asked or Asked(), fps
         self._notify, self._paint, self._engines, self._capture, self._now = notify, paint, engines, capture, now
+        self._microphones = microphones
         self._begun = now()
         self._closing, self._ready = threading.Event(), threading.Event()
         self._measures = Measures()
         self._rate: Fraction | None = None  # the source's
         self._trouble: str | None = None  # what is told of the source and is not over
         self._mode = ""
+        self._opened_for: tuple[str | None, str | None] = None, None
         with contextlib.ExitStack() as stack:
             self._outlets = stack.enter_context(Outlets(self._say))
             self._captured = stack.enter_context(newest(self._frames(), patience=_PATIENCE_S))
@@ -141,6 +146,11 @@ class Live:
         return self._ready.is_set()
 
     @property
+    def opened(self) -> tuple[str | None, str | None]:
+        """The engine that was opened for what was chosen, and its precision, whatever enlarged the last picture."""
+        return self._opened_for
+
+    @property
     def ended(self) -> bool:
         """Whether there will be no more, as of a file that was played to its end."""
         return self._pictures.ended
@@ -159,8 +169,8 @@ class Live:
         return self._captured.dropped + self._pictures.dropped
 
     def told(self, show_ms: float) -> None:
-        """The screen took so long to show the last picture."""
-        self._measures.told(show_ms)
+        """The screen shows the last picture, which took so long to draw."""
+        self._measures.told(self._now(), show_ms)
 
     def meter(self) -> LiveMeter:
         """How it goes at the moment."""
@@ -172,10 +182,12 @@ class Live:
 
     # ---- where it goes beside the screen -----------------------------------------------------------------------
 
-    def record(self, target: Path, side: str = "sr", overwrite: bool = False) -> None:
+    def record(self, target: Path, side: str = "sr", overwrite: bool = False, microphone: str | None = None) -> None:
         """Record what is shown from now on, or as soon as it is ready: 'sr', 'bicubic' or 'both' beside each other; all
-        of it, or the region (`Recorder`). Raises ``UsageError`` and ``OutputError`` as that."""
-        self._outlets.add(Recording(Recorder(target, overwrite=overwrite), side, self._say))
+        of it, or the region (`Recorder`); with the sound of the ``microphone`` of that name. Raises ``UsageError`` and
+        ``OutputError`` as that."""
+        listen = None if microphone is None else lambda: self._microphones(microphone, self._now)
+        self._outlets.add(Recording(Recorder(target, overwrite=overwrite, listen=listen), side, self._say))
 
     def stop_recording(self) -> None:
         """Complete the file; a message says when it has its name."""
@@ -263,6 +275,8 @@ class Live:
                 while ladders and ladders[0] is not steps and ladders[0].complete:
                     ladders.popleft().close()
                 if steps is not None and (steps.steps or steps.complete) and not self._ready.is_set():
+                    engine = steps.best.sides.engine
+                    self._opened_for = (engine.name, engine.precision) if engine else (None, None)
                     self._measures = Measures(self._dropped)
                     self._ready.set()
                 ended = self._captured.ended

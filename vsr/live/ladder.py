@@ -96,6 +96,11 @@ class Ladder:
             self._all = opened.values()
             self.complete = True
 
+    @property
+    def best(self) -> Step:
+        """Of those that are open."""
+        return self.steps[0] if self.steps else self.plain
+
     def drop(self, sides: Sides) -> None:
         """Leave out what has failed."""
         for step in [step for step in self.steps if step.sides is sides]:

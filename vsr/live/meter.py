@@ -24,6 +24,7 @@ class Measures:
         self._taken: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)  # when, and the latency in seconds
         self._first_came: float | None = None
         self._first_taken: float | None = None
+        self._is_shown = False  # what was taken last
 
     @property
     def last_came(self) -> float | None:
@@ -43,13 +44,15 @@ class Measures:
             self._first_taken = now
         self.frames += 1
         self._taken.append((now, latency_s))
+        self._is_shown = False
 
-    def told(self, show_ms: float) -> None:
-        """It took so long to be shown."""
+    def told(self, now: float, show_ms: float) -> None:
+        """What was taken last has been drawn, in so long; what waited to be drawn was late by that, too."""
         self.ms["show"].append(show_ms)
-        if self._taken:
-            now, latency_s = self._taken[-1]
-            self._taken[-1] = now, latency_s + show_ms / 1000
+        if self._taken and not self._is_shown:
+            at, latency_s = self._taken[-1]
+            self._taken[-1] = at, latency_s + now - at
+            self._is_shown = True
 
     def meter(self, now: float, dropped: int, mode: str, whole: bool) -> LiveMeter:
         """How it goes at the moment, or how it went on the whole."""
