@@ -34,6 +34,7 @@ from vsr.sides import WHOLE, Box, Choice, Side, Sides, View
 from vsr.still import difference, on_screen, picture_of
 
 RATE = 25
+WAIT_S = 120  # for what must come, on a machine that has much else to do
 
 
 DRAWING = threading.RLock()
@@ -77,14 +78,14 @@ def playing(path: Path, **options: Any) -> Player:
 def next_of(player: Player, ticket: int = 0, wanted: Callable[[Shown], object] = lambda shown: True) -> Shown:
     """The next that is shown by that call or a later one, and is as ``wanted``."""
     while True:
-        shown = player.take(30)
+        shown = player.take(WAIT_S)
         assert shown is not None, f"nothing comes; {list(player.messages)}"
         if shown.ticket >= ticket and wanted(shown):
             return shown
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -212,7 +213,7 @@ def test_what_was_asked_for_before_is_where_the_next_goes_on_from(long: Path) ->
 
     class Late(Nearest):
         def __init__(self, *args: Any, **options: Any) -> None:
-            assert opened.wait(30)
+            assert opened.wait(WAIT_S)
             super().__init__(*args, **options)
 
     with playing(long, engines=Late) as player:  # nothing lands before it is opened
@@ -367,8 +368,10 @@ def test_far_behind_it_goes_on_further_ahead(long: Path) -> None:
 
 def test_playing_is_measured(long: Path) -> None:
     pytest.importorskip("halide", reason="the CPU engine needs halide, which has no wheel for this machine")
-    played = measure_playing(long, Choice("bicubic"), 0.5)
-    assert played.meter.shown > 1 and played.shown_fps > 0 and 0 < played.longest_stall_s <= 0.5
+    seconds = 0.5
+    while (played := measure_playing(long, Choice("bicubic"), seconds)).meter.shown < 3 and seconds < 60:
+        seconds *= 2  # the machine has too much to do
+    assert played.meter.shown > 2 and played.shown_fps > 0 and played.longest_stall_s > 0
     assert played.to_json()["video_fps"] == RATE and played.precision == "fp32"
 
 
@@ -453,7 +456,7 @@ def test_the_model_changes_while_it_plays(long: Path) -> None:
     class Opened(Nearest):
         def __init__(self, model: str, scale: int, **options: Any) -> None:
             if scale == 3:
-                assert go.wait(30)
+                assert go.wait(WAIT_S)
             super().__init__(model, scale, **options)
 
         def close(self) -> None:
@@ -502,7 +505,7 @@ def test_what_should_not_happen_is_raised(long: Path) -> None:
             raise ZeroDivisionError
 
     with playing(long, engines=Buggy) as player, pytest.raises(ZeroDivisionError):
-        player.take(30)
+        player.take(WAIT_S)
 
 
 # ---- compared with the truth ---------------------------------------------------------------------------------------
@@ -558,6 +561,148 @@ def test_a_reference_is_compared_with(clip: Clip) -> None:
         playing(small, reference=large, restore=True)
 
 
+# ---- compared with what was made of it -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_result_stands_in_the_model_s_place(scale: int, clip: Clip, tmp_path: Path) -> None:
+    source = clip("a.mp4", pts=range(0, 20 * 512, 512))
+    # Its container counts in milliseconds, it is of another coding, and no engine makes its pixels
+    made = clip("b.mkv", size=(48 * scale, 32 * scale), pts=range(0, 800, 40), time_base=Fraction(1, 1000))
+    opened: list[str] = []
+
+    class Looking(Nearest):
+        def __init__(self, model: str, *args: Any, **options: Any) -> None:
+            opened.append(model)
+            super().__init__(model, *args, **options)
+
+    frames, results = course(source), course(made)
+    with playing(source, result=made, engines=Looking) as player:
+        assert player.choice == Choice("bicubic", scale)
+        for number in (0, 7, 19, 3):
+            shown = next_of(player, player.seek(Fraction(number, RATE)), lambda shown: shown.sr)
+            assert shown.sr and shown.bicubic and shown.choice.scale == scale and shown.sr.box == (0, 0, 48, 32)
+            assert_same(shown.source.planes, frames[number].planes)
+            assert_same(shown.sr.frame.planes, results[number].planes)
+        player.view = View.split(WHOLE, 20)
+        shown = next_of(player, wanted=lambda shown: shown.bicubic and shown.bicubic.box == (0, 0, 20, 32))
+        assert shown.sr and shown.sr.box == (20, 0, 48, 32)
+        np.testing.assert_array_equal(shown.sr.frame.luma, results[3].luma[:, 20 * scale :])
+        with Sides(player.choice, player.layout, False, shown.source.color.chroma_location, None) as sides:
+            wanted = sides.bicubic(shown.source, shown.bicubic.box) if shown.bicubic else None
+        assert wanted and shown.bicubic
+        assert_same(shown.bicubic.frame.planes, wanted.frame.planes)
+        player.save_frame(tmp_path / "still.png")
+        until(lambda: len(player.messages) == 3)
+        paths = [tmp_path / f"still-{of}.png" for of in ("bicubic", "result", "compared")]
+        assert list(player.messages) == [("saved", str(path)) for path in paths]
+        color = seen_color(results[3].color, 48 * scale, 32 * scale)
+        np.testing.assert_array_equal(cv2.imread(str(paths[1])),
+                                      picture_of(replace(results[3], color=color)).pixels)
+    assert set(opened) <= {"bicubic"}  # nothing is computed that is in the file
+
+
+@pytest.mark.parametrize(
+    ("size", "pix_fmt", "said"),
+    [((48, 32), "yuv420p", "48x32"), ((240, 160), "yuv420p", "240x160"), ((96, 66), "yuv420p", "96x66"),
+     ((96, 64), "yuv444p", "96x64, yuv444p")],
+)
+def test_what_cannot_be_a_result_is_told(size: tuple[int, int], pix_fmt: str, said: str, clip: Clip) -> None:
+    source, other = clip("a.mp4"), clip("b.mkv", size=size, pix_fmt=pix_fmt)
+    with pytest.raises(InputError, match=rf"b.mkv \({said}.*not 2, 3 or 4 times its source \(48x32, yuv420p\)"):
+        playing(source, result=other)
+
+
+def test_a_result_that_is_none_or_not_alone_is_refused(clip: Clip, tmp_path: Path) -> None:
+    source, made = clip("a.mp4"), clip("b.mp4", size=(96, 64))
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        playing(source, result=tmp_path / "none.mp4")
+    for more in ({"restore": True}, {"reference": made}):
+        with pytest.raises(UsageError, match="bicubic alone"):
+            playing(source, result=made, **more)
+
+
+def test_a_result_that_is_shorter_ends_with_its_last_frame(clip: Clip) -> None:
+    source, made = clip("a.mp4", pts=range(0, 20 * 512, 512)), clip("b.mp4", size=(96, 64), pts=range(0, 5 * 512, 512))
+    last = course(made)[-1]
+    with playing(source, result=made) as player:
+        shown = next_of(player, player.seek(Fraction(10, RATE)))
+        assert shown.sr
+        np.testing.assert_array_equal(shown.sr.frame.luma, last.luma)
+
+
+# ---- before the engine is open -------------------------------------------------------------------------------------
+
+
+class Late(Nearest):
+    """Cannot be opened before ``go`` is set."""
+
+    go = threading.Event()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        assert self.go.wait(WAIT_S)
+        super().__init__(*args, **options)
+
+
+@pytest.fixture
+def late() -> Iterator[type[Late]]:
+    Late.go.clear()
+    yield Late
+    Late.go.set()
+
+
+def test_there_are_pictures_before_the_engine_is_open(long: Path, late: type[Late], tmp_path: Path) -> None:
+    frames = course(long)
+    with playing(long, engines=late, early=True) as player:
+        for number in (0, 30, 4):
+            shown = next_of(player, player.seek(Fraction(number, RATE)))
+            assert shown.is_early and shown.engine is None and shown.bicubic and shown.sr
+            assert_same(shown.source.planes, frames[number].planes)
+            assert_same(shown.sr.frame.planes, shown.bicubic.frame.planes)
+        player.save_frame(tmp_path / "still.png")  # which waits for the engine
+        assert player.take(0.3) is None and not player.messages
+        late.go.set()
+        shown = next_of(player, wanted=lambda shown: not shown.is_early)
+        assert shown.engine == "nearest" and shown.time == Fraction(4, RATE) and shown.bicubic and shown.sr
+        np.testing.assert_array_equal(shown.sr.frame.luma, np.repeat(np.repeat(frames[4].luma, 2, 0), 2, 1))
+        assert (shown.sr.frame.luma != shown.bicubic.frame.luma).any()
+        until(lambda: len(player.messages) == 3)
+        assert str(tmp_path / f"still-{DEFAULT_MODEL}.png") in dict(map(reversed, player.messages))  # type: ignore[call-overload]
+        assert not next_of(player, player.step()).is_early
+        player.choice = Choice(scale=3)  # the next is opened beside the first, which goes on
+        assert not next_of(player, wanted=lambda shown: shown.choice.scale == 3).is_early
+
+
+def test_it_plays_before_the_engine_is_open(long: Path, late: type[Late]) -> None:
+    wall = Time()
+    with playing(long, engines=late, early=True, now=wall) as player:
+        next_of(player)
+        player.play()
+        wall.now += 0.001
+        for number in range(1, 6):
+            wall.now += 1 / RATE
+            shown = next_of(player)
+            assert shown.is_early and shown.time == Fraction(number, RATE)
+        late.go.set()  # closing waits for it
+
+
+def test_without_early_nothing_is_shown_before(long: Path, late: type[Late]) -> None:
+    with playing(long, engines=late) as player:
+        assert player.take(0.3) is None
+        late.go.set()
+        assert not next_of(player).is_early
+
+
+def test_an_engine_that_never_opens_leaves_bicubic(long: Path) -> None:
+    def unopenable(*args: object, **options: object) -> Nearest:
+        raise EngineError("no such luck")
+
+    with playing(long, engines=unopenable, early=True) as player:
+        shown = next_of(player, wanted=lambda shown: not shown.is_early)
+        assert shown.bicubic and shown.sr is None and shown.engine is None
+        assert list(player.messages) == [("engine", "no such luck")]
+
+
 # ---- sound ---------------------------------------------------------------------------------------------------------
 
 
@@ -611,8 +756,8 @@ def test_a_file_that_breaks_midway_is_told_and_plays_as_far_as_it_goes(clip: Cli
         path.write_bytes(b"")
         player.play()
         while not player.ended:
-            wall.now += 0.01
-            player.take(0.001)
+            if player.take(0.02) is None:  # no faster than it can be read
+                wall.now += 0.01
         assert player.position == Fraction(59, RATE)
     with pytest.raises(InputError):
         playing(path)

@@ -20,9 +20,9 @@ import pytest
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 
-from PySide6.QtCore import QPointF
-from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QImage, QMouseEvent
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 import vsr
@@ -59,6 +59,13 @@ def shot(canvas: Canvas) -> np.ndarray:
     if isinstance(canvas.surface, opengl.GlSurface):
         return pixels_of(canvas.surface.grabFramebuffer())
     return pixels_of(canvas.surface.grab().toImage())
+
+
+def move_mouse(widget: QWidget, to: QPoint, held: Qt.MouseButton = Qt.MouseButton.NoButton) -> None:
+    """Tell ``widget`` so, wherever a mouse is, and whichever windows lie over it."""
+    at, none = QPointF(to), Qt.KeyboardModifier.NoModifier
+    event = QMouseEvent(QEvent.Type.MouseMove, at, widget.mapToGlobal(at), Qt.MouseButton.NoButton, held, none)
+    QApplication.sendEvent(widget, event)
 
 
 def made(gpu: bool, qtbot: QtBot) -> Canvas:
@@ -172,7 +179,7 @@ def on_a_screen(*arguments: str, **settings: str) -> str:
         pytest.skip("there is no Xvfb here")
     command = ["xvfb-run", "-a", "-s", "-screen 0 1400x900x24", sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "QT_QPA_PLATFORM": "xcb", **settings}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     if "no Qt platform plugin could be initialized" in run.stderr:
         pytest.skip("the libraries of Qt's xcb are missing here")
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

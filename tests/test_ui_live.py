@@ -19,6 +19,7 @@ pytest.importorskip("PySide6.QtWidgets", reason="the window needs Qt's libraries
 from conftest import Clip
 from PySide6.QtCore import QPoint, QSettings, QStandardPaths, Qt, QTimer
 from PySide6.QtWidgets import QAbstractButton, QComboBox
+from test_ui_canvas import move_mouse
 
 import vsr
 from ui.canvas import Mode
@@ -106,7 +107,7 @@ def test_a_region_is_dragged_with_shift(page: LivePage, qtbot: Any) -> None:
     shift, left = Qt.KeyboardModifier.ShiftModifier, Qt.MouseButton.LeftButton
     corner = QPoint(middle.x() + 150, middle.y() + 90)
     qtbot.mousePress(page.canvas, left, shift, middle)
-    qtbot.mouseMove(page.canvas, corner)
+    move_mouse(page.canvas, corner, left)
     assert page._band.isVisible()
     qtbot.mouseRelease(page.canvas, left, shift, corner)
     assert not page._band.isVisible()
@@ -189,10 +190,13 @@ def test_what_goes_wrong_is_said_with_what_mends_it(page: Any, qtbot: Any, tmp_p
     assert not any("secret" in text for text in said(page))
 
 
-def test_a_file_plays_to_its_end(page: Any, qtbot: Any, clip: Clip) -> None:
+def test_a_file_plays_to_its_end(page: Any, qtbot: Any, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames: list[object] = []
+    show = page.canvas.show_frame
+    monkeypatch.setattr(page.canvas, "show_frame", lambda *drawn: (frames.append(drawn), show(*drawn)))
     page.open([clip("a.mp4", pts=range(0, 25 * 512, 512))])
-    until(qtbot, lambda: page.canvas.scene())
     until(qtbot, lambda: "It has ended." in said(page))
+    assert frames
     assert page.told[-1][1] == "Play again" and not page._running
 
 
@@ -263,10 +267,8 @@ def test_the_picture_alone_has_its_controls_while_the_mouse_moves(page: Any, qtb
     page.foot_row.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)  # wherever other tests have left it
     page._full._hide()
     assert not page.foot_row.isVisible()
-    middle = page.canvas.rect().center()
-    qtbot.mouseMove(page.canvas, middle)
-    qtbot.mouseMove(page.canvas, middle + QPoint(20, 0))
-    until(qtbot, page.foot_row.isVisible)
+    move_mouse(page.canvas, QPoint(99, 99))
+    assert page.foot_row.isVisible() and page._full._still.isActive()
     assert page.foot_row.geometry().bottom() == page.rect().bottom()
     page._line.setFocus()
     until(qtbot, page._line.hasFocus)

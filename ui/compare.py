@@ -582,10 +582,11 @@ class ComparePage(QWidget):
             said = self.tr("A result is shown as it is; choose a model to export a comparison with it.")
             self.message.emit(said, "", None)
             return
-        named = self._path.with_name(f"{self._path.stem}-compared.mp4")
+        suffix = "png" if vsr.still_format(self._path) else "mp4"
+        named = self._path.with_name(f"{self._path.stem}-compared.{suffix}")
         dialog = QFileDialog(self, self.tr("Export the comparison as"), str(named.parent))
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("mp4")
+        dialog.setDefaultSuffix(suffix)
         dialog.selectFile(named.name)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.fileSelected.connect(lambda name: self.export(Path(name)))
@@ -595,7 +596,7 @@ class ComparePage(QWidget):
         """Write what `vsr compare` does: a split where that is looked at, else side by side; the loop alone if any."""
         assert self._path is not None
         choice, (begin, end) = self.inspector.choice, self._loop
-        cut = vsr.Cut(begin or Fraction(0), end) if self._looping else None
+        cut = vsr.Cut(begin or Fraction(0), end) if self._looping and not vsr.still_format(self._path) else None
         assert isinstance(choice.model, str)
         job = vsr.Job(self._path, output, choice.scale, model=choice.model, engine=choice.engine, cut=cut,
                       precision=choice.precision, overwrite=True,

@@ -181,7 +181,7 @@ class Inspector(QFrame):
         tr = self.tr
         for icon, text, tip, key, asks in (
             ("save", tr("Save frame"), tr("Write both sides and the two beside each other as PNG"), "P", self.save),
-            ("export", tr("Export comparison…"), tr("Write a video of both, labelled, with sound"), "E", self.export),
+            ("export", tr("Export comparison…"), tr("Write both, labelled; a video with sound"), "E", self.export),
         ):
             button = QPushButton(text, enabled=False)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
