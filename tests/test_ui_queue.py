@@ -35,8 +35,10 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 import vsr
-from ui.queue import QueuePage, made_by, reason
-from ui.work import Item, Queue, Settings, State, duration
+from ui.items import Item, Settings, State, duration
+from ui.queue import QueuePage
+from ui.rows import made_by, reason
+from ui.work import Queue
 from vsr.pipeline import run
 
 QUICK = Settings(model="bicubic", preset="ultrafast")

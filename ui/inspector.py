@@ -24,7 +24,7 @@ from ui.models import DEFAULT, field_name, offer
 from ui.views import Views
 
 ENGINES, PRECISIONS = ("auto", "cpu", "cuda", "reference"), ("auto", "fp32", "fp16", "bf16", "int8")
-WIDTH = 29 * theme.UNIT
+WIDTH = 30 * theme.UNIT
 _STAGES = ("decode", "upscale", "show")
 
 

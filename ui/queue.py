@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,12 +11,9 @@ from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
     QMimeData,
-    QModelIndex,
-    QPersistentModelIndex,
     QProcess,
     QRect,
     QSettings,
-    QSignalBlocker,
     QSize,
     Qt,
     QTimer,
@@ -30,40 +26,28 @@ from PySide6.QtGui import (
     QDragEnterEvent,
     QDropEvent,
     QFocusEvent,
-    QFont,
-    QFontMetrics,
     QGuiApplication,
     QIcon,
     QImage,
-    QKeyEvent,
     QKeySequence,
     QPainter,
     QPaintEvent,
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QApplication,
     QCheckBox,
-    QComboBox,
     QFileDialog,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
-    QListView,
     QPlainTextEdit,
     QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QSlider,
     QSplitter,
     QStackedWidget,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QSystemTrayIcon,
     QTabWidget,
     QToolButton,
@@ -73,175 +57,16 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import theme
-from ui.models import field_name, offer
-from ui.work import ENDED, TO_DO, UNRATED, Item, Queue, Settings, State, duration, local_paths, shown
+from ui.form import Form
+from ui.items import ENDED, TO_DO, Item, Settings, State, duration, shown
+from ui.rows import Rows, paint_picture, reason
+from ui.work import Queue, local_paths
 
-CODECS = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "vp9": "VP9", "ffv1": "FFV1", "prores": "ProRes"}
-PICTURES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP"}
 _U = theme.UNIT
-_THUMBNAIL = QSize(14 * _U, 8 * _U)
 _WIDE = 96 * _U  # pixels, from which on the buttons have texts
-_STATE_WIDTH = 17 * _U  # of the column on the right
+_HIGH = 72 * _U  # pixels, from which on there is room for a picture that the list has, too
 _SETTINGS, _REPORT, _NEW_FILES = range(3)  # tabs
-_COMMANDS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier | Qt.KeyboardModifier.MetaModifier
 _NOTICE_MS = 15_000  # how long a notification's icon stays
-
-
-def size_name(size: tuple[int, int] | None) -> str:
-    return "?" if size is None else f"{size[0]} × {size[1]}"
-
-
-def made_by(item: Item) -> str:
-    """What an item becomes, and by what."""
-    codec = item.codec or item.settings.codec or (item.look.codec if item.look else "")
-    quality = "" if codec in (*UNRATED, *PICTURES, "") else f" CRF {item.settings.crf:g}"
-    sizes = item.settings.size.replace("x", "×")
-    if item.becomes:
-        sizes = f"{size_name(item.source)} → {size_name(item.becomes)}"
-    encoder = (CODECS | PICTURES).get(codec, codec) + quality
-    return "  ·  ".join(filter(None, [sizes, field_name(item.settings.model), encoder]))
-
-
-def reason(item: Item) -> str:
-    """Why its state is not as wished, or will not be, in one line."""
-    why = item.why or ("" if item.state in ENDED else item.trouble)
-    why = re.sub(r"(?<!\S)--(?=\w)", "", why.replace(shown(str(item.path)), item.name))  # no flags of a command line
-    return " ".join(why.split())
-
-
-# ---- one row -------------------------------------------------------------------------------------------------------
-
-
-class _Rows(QStyledItemDelegate):
-    """Paints a row: thumbnail, name, what it becomes, how far it is, and its state."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
-        return QSize(40 * _U, max(_THUMBNAIL.height(), 3 * QFontMetrics(option.font).lineSpacing()) + 2 * _U)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
-        queue, item = index.model(), index.data(Qt.ItemDataRole.UserRole)
-        assert isinstance(queue, Queue)
-        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
-        painter.save()
-        if chosen or option.state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(option.rect, theme.color("hover"))
-        if chosen:
-            painter.fillRect(QRect(option.rect.topLeft(), QSize(3, option.rect.height())), theme.color("accent"))
-        if option.state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(theme.color("accent"))
-            painter.drawRect(option.rect.adjusted(0, 0, -1, -1))
-        inside = option.rect.adjusted(_U + 4, _U, -2 * _U, -_U)
-        paint_picture(painter, QRect(inside.topLeft(), QSize(_THUMBNAIL.width(), inside.height())), item.before)
-        inside.setLeft(inside.left() + _THUMBNAIL.width() + 2 * _U)
-        digits = QFont(option.font)
-        digits.setFeature(QFont.Tag("tnum"), 1)
-        painter.setFont(digits)
-        metrics = QFontMetrics(digits)
-        step = inside.height() // 3
-        texts = state, speed, left = told(queue, item)
-        right = QRect(inside)
-        room = _STATE_WIDTH if right.width() > 4 * _STATE_WIDTH else max(map(metrics.horizontalAdvance, texts)) + _U
-        right.setLeft(max(inside.center().x(), inside.right() - room))
-        inside.setRight(right.left() - 2 * _U)
-
-        def write(text: str, line: int, color: str, cut: Qt.TextElideMode, beside: bool = False) -> None:
-            place = QRect(right if beside else inside)
-            place.setTop(inside.top() + line * step)
-            place.setHeight(step)
-            side = Qt.AlignmentFlag.AlignRight if beside else Qt.AlignmentFlag.AlignLeft
-            painter.setPen(theme.color(color))
-            painter.drawText(place, side | Qt.AlignmentFlag.AlignVCenter, metrics.elidedText(text, cut, place.width()))
-
-        middle, end = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideRight
-        write(item.name, 0, "quiet" if item.state is State.CANCELLED else "text", middle)
-        write(made_by(item), 1, "quiet", end)
-        bad = item.state in (State.FAILED, State.CUT_OFF)
-        write(state, 0, "warning" if bad else "text", end, True)
-        write(speed, 1, "quiet", end, True)
-        write(left, 2, "quiet", end, True)
-        if queue.is_running(item):
-            bar = QRect(inside.left(), inside.top() + 2 * step + (step - 4) // 2, inside.width(), 4)
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-            track = theme.color("quiet")
-            track.setAlphaF(0.25)
-            painter.setBrush(track)
-            painter.drawRoundedRect(bar, 2, 2)
-            bar.setWidth(round(bar.width() * (item.share or 0)))
-            painter.setBrush(theme.color("quiet" if item.state is State.PAUSED else "accent"))
-            painter.drawRoundedRect(bar, 2, 2)
-        elif why := reason(item):
-            write(why, 2, "warning" if bad or not item.why else "quiet", end)
-        elif item.output is not None:
-            write(shown(item.output.name), 2, "quiet", middle)
-        painter.restore()
-
-
-def told(queue: Queue, item: Item) -> tuple[str, str, str]:
-    """Three short texts: the state, the speed, the time."""
-    state = queue.state_name(item)
-    if queue.is_running(item):
-        if item.share is not None and item.frame:
-            state += f"  {item.share:.0%}"
-        speed = queue.tr("{:.1f} fps").format(item.fps) if item.frame else queue.tr("Preparing")
-        return state, speed, queue.tr("{} left").format(duration(item.eta_s)) if item.eta_s is not None else ""
-    if item.state is State.DONE:
-        still = item.look is not None and item.look.at is None
-        return state, "" if still else queue.tr("{:.1f} fps").format(item.fps), duration(item.seconds)
-    return state, "", ""
-
-
-def paint_picture(painter: QPainter, place: QRect, picture: QImage | None) -> None:
-    """As large as it fits, on what surrounds pictures everywhere."""
-    painter.fillRect(place, theme.CANVAS)
-    if picture is not None:
-        size = picture.size().scaled(place.size(), Qt.AspectRatioMode.KeepAspectRatio)
-        fit = QRect(place.topLeft(), size)
-        fit.moveCenter(place.center())
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(fit, picture)
-
-
-class _List(QListView):
-    """The list; files that are dropped come between its rows."""
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__()
-        self.setModel(queue)
-        self.setItemDelegate(_Rows(self))
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
-        self.setDefaultDropAction(Qt.DropAction.MoveAction)
-        self.setUniformItemSizes(True)
-        self.setMouseTracking(True)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setObjectName("rows")
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
-        theme.name(self, self.tr("Queue"), self.tr("What is made, in this order; drag rows to change it"))
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Rows move; files of others are copied, or they would be deleted where they came from."""
-        if event.source() is self:
-            super().dropEvent(event)
-            return
-        place = event.position().toPoint()
-        index, queue = self.indexAt(place), self.model()
-        assert isinstance(queue, Queue)
-        row = index.row() + (place.y() > self.visualRect(index).center().y()) if index.isValid() else None
-        queue.add(local_paths(event.mimeData()), row)
-        event.setDropAction(Qt.DropAction.CopyAction)
-        event.accept()
-        self.setState(QAbstractItemView.State.NoState)
-        self.viewport().update()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Letters and digits are the window's keys."""
-        if event.text().strip() and not event.modifiers() & _COMMANDS:
-            event.ignore()
-        else:
-            super().keyPressEvent(event)
 
 
 class _Tools(QFrame):
@@ -284,146 +109,6 @@ class _Pair(QWidget):
             painter.drawText(QRect(place.left(), place.bottom() + 4, width, line), Qt.AlignmentFlag.AlignLeft, text)
 
 
-# ---- settings ------------------------------------------------------------------------------------------------------
-
-
-class _Form(QWidget):
-    """Settings, to be looked at and changed; ``changed`` brings the name of one and its value."""
-
-    changed = Signal(str, object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = QComboBox(editable=True)
-        for text in ("×2", "×3", "×4", "1080p", "1440p", "4K"):
-            self.scale.addItem(text, text.lower().replace("×", "x"))
-        self.scale.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.model = QComboBox()
-        offer(self.model)
-        self.codec = QComboBox()
-        self.codec.addItem(self.tr("Automatic"), "")
-        for name in ("h264", "hevc", "av1", "vp9", "ffv1", "prores"):
-            self.codec.addItem(CODECS[name], name)
-        self.crf = QSlider(Qt.Orientation.Horizontal)
-        self.crf.setRange(0, 51)
-        self.crf.setInvertedAppearance(True)
-        self.crf.setInvertedControls(True)
-        self.crf_text = QLabel("CRF 51")
-        theme.numbers(self.crf_text)
-        self.crf_text.setMinimumWidth(self.crf_text.sizeHint().width() + _U)
-        self.preset = QComboBox()
-        for name in vsr.PRESETS[:-1]:  # "placebo" takes for ever, and gives nothing
-            self.preset.addItem(name, name)
-        self.folder = QLineEdit(clearButtonEnabled=True)
-        self.folder.setPlaceholderText(self.tr("Beside the source"))
-        self.choose = QToolButton()
-        theme.set_icon(self.choose, "open")
-        self.choose.setIconSize(QSize(2 * _U, 2 * _U))
-        self.choose.setFixedHeight(3 * _U + 2)
-        self.name = QLineEdit()
-        self.existing = QComboBox()
-        self.existing.addItem(self.tr("Keep both"), "number")
-        self.existing.addItem(self.tr("Skip"), "skip")
-        self.existing.addItem(self.tr("Replace"), "replace")
-        self.wrong = QLabel(wordWrap=True)
-        self.wrong.setObjectName("warning")
-        self.wrong.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-
-        rows: dict[QWidget, QHBoxLayout] = {}
-        wide: tuple[tuple[QWidget, QWidget], ...] = ((self.crf, self.crf_text), (self.folder, self.choose))
-        for field, beside in wide:
-            rows[field] = QHBoxLayout()
-            rows[field].setSpacing(4)
-            rows[field].addWidget(field, 1)
-            rows[field].addWidget(beside)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(_U)
-        form.setHorizontalSpacing(2 * _U)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        names = ", ".join(f"{{{name}}}: {text}" for name, text in vsr.NAMES.items())
-        tr = self.tr
-        for text, field, tip in (
-            (tr("Size"), self.scale, tr("How large: a factor, a screen, 1920x1080, or rows as in 1080")),
-            (tr("Model"), self.model, tr("The network that makes the pixels")),
-            (tr("Encoder"), self.codec, tr("Automatic is H.264, or what holds all that the source has")),
-            (tr("Quality"), self.crf, tr("To the right it is better and larger; CRF 18 is hard to tell from perfect")),
-            (tr("Effort"), self.preset, tr("How long the encoder tries: slower makes smaller files")),
-            (tr("Folder"), self.folder, tr("Where the result goes; a name alone is a folder beside the source")),
-            (tr("Name"), self.name, tr("The result's name, without its extension.") + f" {names}"),
-            (tr("If it exists"), self.existing, tr("Keep both numbers the new file; sources are never replaced")),
-        ):
-            theme.name(field, text, tip)
-            label = QLabel(text)
-            label.setObjectName("quiet")
-            label.setBuddy(field)
-            if field in rows:
-                form.addRow(label, rows[field])
-            else:
-                form.addRow(label, field)
-        theme.name(self.choose, self.tr("Choose a folder"))
-        form.addRow(self.wrong)
-        self.wrong.hide()
-
-        self.scale.activated.connect(lambda: self.changed.emit("size", self.scale.currentData()))
-        self._edit(self.scale).editingFinished.connect(self._size_written)
-        self.codec.activated.connect(lambda: self.changed.emit("codec", self.codec.currentData()))
-        self.model.activated.connect(lambda: self.changed.emit("model", self.model.currentData()))
-        self.preset.activated.connect(lambda: self.changed.emit("preset", self.preset.currentData()))
-        self.existing.activated.connect(lambda: self.changed.emit("existing", self.existing.currentData()))
-        self.crf.valueChanged.connect(lambda value: self.changed.emit("crf", float(value)))
-        self.folder.editingFinished.connect(lambda: self.changed.emit("folder", self.folder.text().strip()))
-        self.folder.textChanged.connect(self._folder_cleared)
-        self.name.editingFinished.connect(lambda: self.changed.emit("name", self.name.text()))
-        self.choose.clicked.connect(self._choose)
-
-    @staticmethod
-    def _edit(box: QComboBox) -> QLineEdit:
-        edit = box.lineEdit()
-        assert edit is not None
-        return edit
-
-    def show_settings(self, settings: Settings, wrong: str) -> None:
-        """Without a word of ``changed``; ``wrong`` is what is wrong with them."""
-        blockers = [QSignalBlocker(each) for each in (self.crf, self.folder, self.name)]
-        place = self.scale.findData(settings.size)
-        self.scale.setCurrentIndex(place)
-        if place < 0:
-            self.scale.setEditText(settings.size)
-        for box, value in ((self.model, settings.model), (self.codec, settings.codec), (self.preset, settings.preset),
-                           (self.existing, settings.existing)):
-            box.setCurrentIndex(box.findData(value))
-        self.crf.setValue(round(settings.crf))
-        self.crf_text.setText(f"CRF {settings.crf:g}")
-        for field, text in ((self.folder, settings.folder), (self.name, settings.name)):
-            if field.text() != text:
-                field.setText(text)
-        rated = settings.codec not in UNRATED
-        self.crf.setEnabled(rated)
-        self.preset.setEnabled(rated)
-        self.wrong.setText(wrong)
-        self.wrong.setVisible(bool(wrong))
-        del blockers
-
-    def _size_written(self) -> None:
-        text = self.scale.currentText().strip()
-        place = self.scale.findText(text, Qt.MatchFlag.MatchFixedString)
-        self.changed.emit("size", self.scale.itemData(place) if place >= 0 else text)
-
-    def _folder_cleared(self, text: str) -> None:
-        if not text:  # by the button in it, too
-            self.changed.emit("folder", "")
-
-    def _choose(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.tr("Where results go"), self.folder.text())
-        if folder:
-            self.folder.setText(folder)
-            self.changed.emit("folder", folder)
-
-
-# ---- the page ------------------------------------------------------------------------------------------------------
-
-
 class QueuePage(QWidget):
     """A page of the window: see there for what pages have."""
 
@@ -441,7 +126,7 @@ class QueuePage(QWidget):
         self._any_chosen = True
         self.setAcceptDrops(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.list = _List(self.queue)
+        self.list = Rows(self.queue)
         self._make_actions()
         self.stack = QStackedWidget()
         self.stack.addWidget(self._empty())
@@ -504,6 +189,10 @@ class QueuePage(QWidget):
         super().focusInEvent(event)
         if self.queue.items:
             self.list.setFocus()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._later.start()
 
     def open(self, paths: list[Path]) -> None:
         """Put files, and what is in folders, behind what waits."""
@@ -616,7 +305,7 @@ class QueuePage(QWidget):
         column.addStretch(2)
         title = QLabel(self.tr("Drop videos, pictures or folders here"))
         title.setObjectName("title")
-        text = QLabel(self.tr("They are made larger one after another, while you do something else."))
+        text = QLabel(self.tr("They are made larger one after another, while you do something else."), wordWrap=True)
         text.setObjectName("quiet")
         for label in (title, text):
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -655,7 +344,7 @@ class QueuePage(QWidget):
         for action in (self.open_result, self.reveal, self.compare):
             row.addWidget(self._button(action, True))
         row.addStretch(1)
-        self.form, self.default_form = _Form(), _Form()
+        self.form, self.default_form = Form(), Form()
         self.form.changed.connect(lambda name, value: self.queue.set(self.chosen(), **{name: value}))
         self.default_form.changed.connect(
             lambda name, value: self.queue.set_defaults(Settings(**asdict(self.queue.defaults) | {name: value})))
@@ -776,7 +465,7 @@ class QueuePage(QWidget):
         self.reason.setText(reason(item) if item else "")
         self.reason.setVisible(bool(self.reason.text()))
         self.pair.show_item(item)
-        self.pair.setVisible(item is not None)
+        self.pair.setVisible(item is not None and (item.after is not None or self.height() >= _HIGH))
         self.results.setVisible(item is not None and item.state is State.DONE)
         free = [each for each in chosen if each.state in TO_DO or
                 (each.state is State.PAUSED and not self.queue.is_running(each))]

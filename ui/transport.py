@@ -19,7 +19,7 @@ from ui import theme
 
 SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0, 4.0)
 _MS = 1000
-_WIDE, _NARROW = 75 * theme.UNIT, 54 * theme.UNIT  # pixels, from which on there is room for all, and for most
+_WIDE, _MIDDLE, _NARROW = (units * theme.UNIT for units in (75, 66, 60))  # pixels, from which on there is room
 
 
 def clock(seconds: float) -> str:
@@ -229,7 +229,8 @@ class Transport(QFrame):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Where there is little room, the place in the video has it."""
         super().resizeEvent(event)
-        for widget, needed in ((self.volume, _WIDE), (self._total, _WIDE), (self.speed, _NARROW)):
+        for widget, needed in ((self.volume, _WIDE), (self._total, _WIDE), (self.speed, _MIDDLE),
+                               (self._previous, _NARROW), (self._next, _NARROW)):
             widget.setVisible(self.width() >= needed)
 
     @property

@@ -1,4 +1,4 @@
-"""The queue without widgets: what is to be made and how, one job after another, remembered from one start to the next.
+"""The queue without widgets: one job after another, whatever happens to one of them.
 
 `Queue` is a list model, so that a view shows it as it is. All of it lives in the GUI's thread; jobs and looks at files
 have a thread each, which tell by signals.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import math
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -26,12 +23,10 @@ from typing import Any
 from PySide6.QtCore import (
     QAbstractListModel,
     QByteArray,
-    QLockFile,
     QMimeData,
     QModelIndex,
     QObject,
     QPersistentModelIndex,
-    QSaveFile,
     QStandardPaths,
     Qt,
     QThread,
@@ -41,189 +36,15 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QImage
 
 import vsr
-from ui.models import DEFAULT
+from ui.items import ENDED, TO_DO, Item, Settings, State, duration, reason, shown
+from ui.memory import Memory
 
 THUMBNAIL = 256  # pixels, the longer side
-UNRATED = ("ffv1", "prores")  # codecs without a quality of their own to choose
 _ITEMS = "application/x-vsr-items"  # what is dragged within the list
-_VERSION = 1  # of the file
-_LINES = 200  # of an item's log
 _SAVE_MS = 5000  # between two records of how far a job is
 _STACK = 1 << 24  # bytes for a job: macOS gives other threads than the first half a MiB
 
 Index = QModelIndex | QPersistentModelIndex
-
-
-class State(Enum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    DONE = "done"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CUT_OFF = "cut off"
-
-
-TO_DO = {State.WAITING, State.CUT_OFF}
-ENDED = {State.DONE, State.SKIPPED, State.FAILED, State.CANCELLED}
-
-
-# ---- what is asked -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How an item is made. ``size`` as in `asked`; ``codec`` "" is what suits the source; ``folder`` is where outputs
-    go, from the source's on; ``existing`` is what becomes of a file that has the output's name: "number", "skip" or
-    "replace"."""
-
-    size: str = "x2"
-    model: str = DEFAULT
-    codec: str = ""
-    crf: float = vsr.DEFAULT_CRF
-    preset: str = vsr.DEFAULT_PRESET
-    folder: str = ""
-    name: str = "{name}_{tag}"
-    existing: str = "number"
-
-    def asked(self) -> int | vsr.Size:
-        """The factor or size that ``size`` means: x2, 1080p, 1920x1080, or a number of rows. Raises UsageError."""
-        text = self.size.strip().lower().replace("×", "x")
-        if match := re.fullmatch(r"x?([234])x?", text):
-            return int(match[1])
-        if re.fullmatch(r"\d+", text):
-            return vsr.Size.parse_height(text)
-        if re.fullmatch(r"\d+\s*x\s*\d+", text):
-            return vsr.Size.parse_size(re.sub(r"\s", "", text))
-        try:
-            return vsr.Size.parse_fit(text)
-        except vsr.UsageError:
-            raise vsr.UsageError(f"'{self.size}' is no size; write x2, 1080p, 1920x1080, or rows as in 1080") from None
-
-    def job(self, path: Path, still: bool = False) -> vsr.Job:
-        """For ``path``; of a ``still`` picture nothing is asked that only videos have. Raises UsageError."""
-        asked = self.asked()
-        codec = None if still else self.codec or None
-        rated = not still and codec not in UNRATED
-        return vsr.Job(
-            path, output=path.parent / Path(self.folder).expanduser(), model=self.model, codec=codec, name=self.name,
-            scale=asked if isinstance(asked, int) else 2, size=None if isinstance(asked, int) else asked,
-            crf=self.crf if rated else None, preset=self.preset if rated else None,
-            overwrite=self.existing == "replace", skip_existing=self.existing == "skip",
-            keep_both=self.existing == "number",
-        )
-
-    def wrong(self) -> str:
-        """What is wrong with them, whatever the source; "" where nothing is."""
-        try:
-            vsr.check_job(replace(self, folder="").job(Path("video.mkv")))
-        except vsr.VsrError as error:
-            return str(error).removeprefix("--")
-        return ""
-
-    @classmethod
-    def of(cls, known: Any) -> Settings:
-        """From JSON; what is missing or of another kind is as always."""
-        kinds: dict[str, Any] = {name: int | float if name == "crf" else str for name in cls.__slots__}
-        told = known if isinstance(known, dict) else {}
-        return cls(**{name: told[name] for name, kind in kinds.items() if isinstance(told.get(name), kind)})
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One file to be made, and all that is known of it. What ``_KEPT`` names is remembered."""
-
-    path: Path
-    settings: Settings
-    state: State = State.WAITING
-    why: str = ""  # of a state that is not as wished, in plain words
-    log: list[str] = field(default_factory=list)
-    checks: list[dict[str, Any]] = field(default_factory=list)
-    output: Path | None = None
-    size: tuple[int, int] | None = None  # of the output, once it is known
-    codec: str = ""
-    frame: int = 0
-    frames: int | None = None
-    fps: float = 0.0
-    eta_s: float | None = None
-    seconds: float = 0.0
-    stopping: bool = False  # it is asked to end, and has not yet
-    leaving: bool = False  # and is removed then
-    look: vsr.Look | None = None
-    before: QImage | None = None
-    after: QImage | None = None
-    problem: str = ""  # what a look at the source says
-
-    @property
-    def name(self) -> str:
-        return shown(self.path.name)
-
-    @property
-    def source(self) -> tuple[int, int] | None:
-        """Its width and height as it is seen, None while they are not known."""
-        return None if self.look is None else self._seen(self.look.shape.width, self.look.shape.height)
-
-    @property
-    def becomes(self) -> tuple[int, int] | None:
-        """The output's width and height as it is seen, None while they are not known."""
-        if self.size is not None:
-            return self._seen(*self.size)
-        with contextlib.suppress(vsr.VsrError):
-            if made := self._resolution():
-                return self._seen(made.width, made.height)
-        return None
-
-    @property
-    def trouble(self) -> str:
-        """Why it cannot be made, as far as a look at the source tells; "" where nothing speaks against it."""
-        try:
-            self._resolution()
-        except vsr.VsrError as error:
-            return _reason(error)
-        return self.problem
-
-    def _resolution(self) -> vsr.Resolution | None:
-        return None if self.look is None else vsr.resolve(self.look.shape, self.settings.asked(), self.path)
-
-    def _seen(self, width: int, height: int) -> tuple[int, int]:
-        turned = self.look is not None and self.look.shape.rotation_degrees % 180 == 90
-        return (height, width) if turned else (width, height)
-
-    @property
-    def share(self) -> float | None:
-        """How much is done, 0 to 1; None where that is not known."""
-        if self.state in (State.DONE, State.SKIPPED):
-            return 1.0
-        if self.state in TO_DO:
-            return 0.0
-        return min(1.0, self.frame / self.frames) if self.frames else None
-
-    @property
-    def effort(self) -> float | None:
-        """Pixels to be made, by which the time that it takes is guessed."""
-        frames = self.frames or (self.look and (self.look.frames or (1 if self.look.at is None else None)))
-        return math.prod(self.becomes) * frames if frames and self.becomes else None
-
-    def note(self, text: str) -> None:
-        self.log = [*self.log, f"{time.strftime('%H:%M:%S')}  {shown(text)}"][-_LINES:]
-
-    def begin_again(self) -> None:
-        """Forget what came of it."""
-        self.state, self.why, self.checks, self.output, self.size = State.WAITING, "", [], None, None
-        self.codec, self.frame, self.fps, self.eta_s, self.seconds, self.after = "", 0, 0.0, None, 0.0, None
-        self.frames, self.stopping = None, False
-
-
-_KEPT = {
-    "why": str, "log": list, "checks": list, "size": list | None, "codec": str, "frame": int, "frames": int | None,
-    "fps": int | float, "seconds": int | float,
-}
-
-
-def shown(name: str) -> str:
-    """``name`` as text that can be shown, whatever bytes it has."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # ---- threads -------------------------------------------------------------------------------------------------------
@@ -321,7 +142,7 @@ class Queue(QAbstractListModel):
     def __init__(self, folder: Path | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation)
-        self._folder = folder or Path(place)
+        self._memory = Memory(folder or Path(place))
         self.items: list[Item] = []
         self.defaults = Settings()
         self.started = False  # whether the next item begins when one has ended
@@ -330,7 +151,6 @@ class Queue(QAbstractListModel):
         self._made, self._spent_s = 0.0, 0.0  # pixels and seconds of what has ended since then
         self._aside = _Aside(self)
         self._wrong = {Settings(): ""}
-        self._lock: QLockFile | None = None
         self._shut = False
         self._keeping = QTimer(self, singleShot=True, interval=0)
         self._keeping.timeout.connect(self._keep)
@@ -419,7 +239,7 @@ class Queue(QAbstractListModel):
     def _add_found(self, folder: Path, row: int | None, found: Any) -> None:
         name = shown(folder.name)
         if isinstance(found, Exception):
-            self.said.emit(self.tr("The folder {} cannot be read: {}").format(name, _reason(found)), "", None)
+            self.said.emit(self.tr("The folder {} cannot be read: {}").format(name, reason(found)), "", None)
         elif not found:
             self.said.emit(self.tr("There is no video or picture in the folder {}.").format(name), "", None)
         else:
@@ -725,7 +545,7 @@ class Queue(QAbstractListModel):
 
         def seen(answer: Any) -> None:
             if isinstance(answer, Exception):
-                item.problem = _reason(answer)
+                item.problem = reason(answer)
             else:
                 item.look, item.before, item.problem = answer[0], answer[1], ""
             self._show(item)
@@ -761,35 +581,16 @@ class Queue(QAbstractListModel):
 
     def restore(self) -> None:
         """Take up what was remembered. An item that was being made was cut off; a damaged file is kept aside."""
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-        lock = QLockFile(str(self._folder / "queue.lock"))
-        lock.setStaleLockTime(0)  # only if who has it is no more
-        if not lock.tryLock(0):
+        if not self._memory.open():
             self.said.emit(self.tr("Another window has the queue; what is added here is not remembered."), "", None)
             return
-        self._lock = lock
-        path, items, broken = self._folder / "queue.json", [], 0
-        try:
-            known = json.loads(path.read_bytes())
-            if known["v"] != _VERSION:
-                raise ValueError("another version")
-            self.defaults = Settings.of(known["defaults"])
-            for told in known["items"]:
-                try:
-                    items.append(self._item(told))
-                except (KeyError, TypeError, ValueError):
-                    broken += 1
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError):
-            broken += 1
-        if broken:
-            aside = path.with_name(f"queue.damaged-{time.strftime('%Y%m%d-%H%M%S')}.json")
-            with contextlib.suppress(OSError):
-                os.replace(path, aside)
+        self.defaults, items, aside = self._memory.read()
+        if aside is not None:
             text = self.tr("The queue that was remembered is damaged; it is kept as {}.")
             self.said.emit(text.format(shown(str(aside))), "", None)
+        for item in items:
+            if item.state is State.RUNNING:
+                self._cut_off(item)
         self._insert(items)
         cut_off = [item for item in items if item.state is State.CUT_OFF]
         for item in cut_off:
@@ -800,21 +601,6 @@ class Queue(QAbstractListModel):
             if len(cut_off) > 1:
                 text = self.tr("{} and others were cut off when VSR ended; they start again from their beginning.")
             self.said.emit(text.format(cut_off[0].name), self.tr("Start"), self.start)
-
-    def _item(self, told: dict[str, Any]) -> Item:
-        item = Item(Path(told["path"]), Settings.of(told["settings"]), State(told["state"]))
-        output = told["output"]
-        item.output = None if output is None else Path(output)
-        for name, kind in _KEPT.items():
-            if not isinstance(told[name], kind):
-                raise TypeError(name)
-            setattr(item, name, told[name])
-        if item.size is not None:
-            width, height = map(int, item.size)
-            item.size = width, height
-        if item.state is State.RUNNING:
-            self._cut_off(item)
-        return item
 
     def _sweep(self, item: Item, output: Path, before: float) -> None:
         """Remove what a job that was cut off left of ``output``, and nobody wrote to since."""
@@ -838,18 +624,8 @@ class Queue(QAbstractListModel):
             self._keeping.start()
 
     def _keep(self) -> None:
-        """Write all down, so that the file is whole at any time."""
-        if self._lock is None:
-            return
-        items = [{
-            "path": str(item.path), "settings": asdict(item.settings),
-            "state": (State.RUNNING if self.is_running(item) else item.state).value,
-            "output": item.output and str(item.output), **{name: getattr(item, name) for name in _KEPT},
-        } for item in self.items]
-        content = json.dumps({"v": _VERSION, "defaults": asdict(self.defaults), "items": items}, default=str)
-        file = QSaveFile(str(self._folder / "queue.json"))
-        if not file.open(QSaveFile.OpenModeFlag.WriteOnly) or file.write(content.encode()) < 0 or not file.commit():
-            self.said.emit(self.tr("The queue cannot be remembered: {}").format(file.errorString()), "", None)
+        if why := self._memory.write(self.defaults, self.items, self.running):
+            self.said.emit(self.tr("The queue cannot be remembered: {}").format(why), "", None)
 
     def shut(self) -> None:
         """End what runs, leaving nothing half-written, join the threads, and write all down. For good."""
@@ -865,24 +641,9 @@ class Queue(QAbstractListModel):
         self._aside.shut()
         self._keeping.stop()
         self._keep()
-        if self._lock is not None:
-            self._lock.unlock()
-
-
-def _reason(error: Exception) -> str:
-    return shown(error.strerror if type(error) is OSError and error.strerror else str(error))
+        self._memory.close()
 
 
 def local_paths(data: QMimeData) -> list[Path]:
     """The files and folders that are dropped or pasted."""
     return [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
-
-
-def duration(seconds: float) -> str:
-    """In words as short as they can be: 42 s, 3:05 min, 1:02:03 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02} h"
