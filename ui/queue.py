@@ -131,6 +131,7 @@ class QueuePage(QWidget):
         self.stack = QStackedWidget()
         self.stack.addWidget(self._empty())
         self.stack.addWidget(self.list)
+        self.stack.setMinimumWidth(46 * _U)
         self.details = self._make_details()
         self.split = QSplitter(Qt.Orientation.Horizontal)
         self.split.setHandleWidth(1)
