@@ -153,6 +153,39 @@ def test_recording_and_snapshots_go_to_their_folders(page: LivePage, qtbot: Any,
         assert (container.streams.video[0].width, container.streams.video[0].height) == (2560, 720)
 
 
+class Silence:
+    """A microphone of which nothing comes."""
+
+    name, rate, channels = "Silence", 48000, 1
+
+    def __init__(self, name: str, now: Callable[[], float]) -> None:
+        assert name == "default"
+
+    def blocks(self) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_the_microphone_is_recorded_where_it_is_chosen(
+    page: LivePage, qtbot: Any, tmp_path: Path, chosen: bool
+) -> None:
+    assert not page.panel.microphone.isChecked()
+    if chosen:
+        page.panel.microphone.click()
+    page.watch("test", page.panel.choice, page.panel.wish, microphones=Silence)
+    until(qtbot, lambda: page.bridge.live is not None and page.bridge.live.meter().frames > 3)
+    page.toggle_recording()
+    until(qtbot, lambda: list(tmp_path.glob(".*.part.mkv")))
+    page.toggle_recording()
+    until(qtbot, lambda: any(text.endswith(".mkv") for text in said(page)))
+    (video,) = tmp_path.glob("*.mkv")
+    with av.open(str(video)) as container:
+        assert len(container.streams.audio) == chosen
+
+
 def test_a_recording_that_was_cut_off_is_offered(page: Any, qtbot: Any, tmp_path: Path) -> None:
     parts = [tmp_path / f".{name}.0123abcd.part.mkv" for name in ("VSR 2030-01-01 10-00-00", "VSR new", "other")]
     for part in parts:
@@ -216,12 +249,13 @@ def test_what_was_chosen_comes_back_but_no_password(page: LivePage, qtbot: Any, 
     page.source.setEditText("rtsp://cam.local/live")
     page.panel.set("scale", 4)
     page.panel.hold.setChecked(False)
+    page.panel.microphone.setChecked(True)
     page.save_state(settings)
     other = LivePage(gpu=False)
     qtbot.addWidget(other)
     other.restore_state(settings)
     assert other.wanted == "rtsp://cam.local/live" and other.panel.get("scale") == 4
-    assert not other.panel.hold.isChecked()
+    assert not other.panel.hold.isChecked() and other.panel.microphone.isChecked()
     page.source.setEditText("rtsp://me:secret@cam.local/live")
     page.save_state(settings)
     settings.sync()

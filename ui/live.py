@@ -220,7 +220,11 @@ class Panel(QFrame):
         self.hold = QCheckBox(tr("Hold the frame rate"), checked=True)
         theme.name(self.hold, tr("Hold the frame rate"),
                    tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
+        self.microphone = QCheckBox(tr("Record the microphone"))
+        theme.name(self.microphone, tr("Record the microphone"),
+                   tr("Recordings have the sound of the system's microphone"))
         column.addWidget(self.mirror)
+        column.addWidget(self.microphone)
         column.addWidget(self.hold)
         self._views = Views()
         self._views.moded.connect(self.moded)
@@ -690,7 +694,8 @@ class LivePage(QWidget):
             if live.recording:
                 live.stop_recording()
             else:
-                live.record(self._place(_MOVIES, ".mkv"), self.panel.get("show"))
+                microphone = "default" if self.panel.microphone.isChecked() else None
+                live.record(self._place(_MOVIES, ".mkv"), self.panel.get("show"), microphone=microphone)
                 self._recording_since = time.monotonic()
 
         self._try(toggle)
@@ -740,7 +745,8 @@ class LivePage(QWidget):
         for name in ("size", "model", "scale", "show"):
             settings.setValue(name, self.panel.get(name))
         for name, value in {
-            "mirror": self.panel.mirror.isChecked(), "hold": self.panel.hold.isChecked(),
+            "mirror": self.panel.mirror.isChecked(), "microphone": self.panel.microphone.isChecked(),
+            "hold": self.panel.hold.isChecked(),
             "mode": self.canvas.mode.value, "split": self.canvas.split,
             "panel": self._full.has_aside,
         }.items():  # fmt: skip
@@ -753,6 +759,7 @@ class LivePage(QWidget):
             self.panel.set(name, settings.value(name))
         self.panel.set("scale", int(str(settings.value("scale", 2))))
         self.panel.mirror.setChecked(str(settings.value("mirror")).lower() == "true")
+        self.panel.microphone.setChecked(str(settings.value("microphone")).lower() == "true")
         self.panel.hold.setChecked(str(settings.value("hold")).lower() != "false")
         mode = str(settings.value("mode", Mode.SPLIT))
         self.set_mode(Mode(mode) if mode in tuple(Mode) else Mode.SPLIT)
