@@ -178,6 +178,27 @@ def test_an_engine_that_is_slower_than_the_source_gets_the_newest_each_time(monk
         assert live.meter().dropped >= 5 * 9
 
 
+def test_what_is_shown_is_no_older_than_two_periods_of_the_engine() -> None:
+    """60 pictures a second for an engine that makes ten; ``VSR_SOAK_S`` is how long. Its periods are as they are on the
+    machine, and so is how old pictures are at the end of that time."""
+    times: dict[int, float] = {}
+
+    class Slow(Nearest):
+        def _run(self, luma: np.ndarray, out: np.ndarray) -> None:
+            time.sleep(0 if self.model == "bicubic" else 0.1)
+            super()._run(luma, out)
+
+    with opened(capture=lambda number: Cam(paced(60, times), "YUYV"), engines=Slow) as live:
+        next_of(live, lambda shown: live.ready)
+        ages, at = list[float](), [time.monotonic()]
+        while at[-1] < at[0] + SOAK_S or len(ages) < 24:
+            number = number_of(next_of(live))
+            at.append(time.monotonic())
+            ages.append(at[-1] - times[number])
+    period = statistics.median(later - earlier for earlier, later in itertools.pairwise(at))
+    assert statistics.median(ages[-len(ages) // 3 :]) < 2 * period
+
+
 def test_a_screen_that_does_not_take_gets_the_newest() -> None:
     lives: list[Live] = []
     made: list[int] = []
@@ -289,6 +310,23 @@ def test_a_stream_that_ends_is_opened_again() -> None:
         next_of(live, lambda shown: number_of(shown) > 30)
         assert "secret" not in said(live, "lost")
         assert said(live, "back")
+
+
+def test_a_stream_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection stands, but nothing comes: what comes next is another connection's."""
+    monkeypatch.setattr(camera, "_READ_S", 1.0)
+    times: dict[int, float] = {}
+    calls: list[int] = []
+
+    def respond(handler: http.server.BaseHTTPRequestHandler, stop: threading.Event) -> None:
+        calls.append(len(calls))
+        motion_jpeg(times, 50, 1 << 30 if len(calls) > 1 else 25)(handler, stop)
+        stop.wait()
+
+    with served(respond) as address, opened(f"{address}/live") as live:
+        next_of(live, lambda shown: number_of(shown) > 30)
+        assert "secret" not in said(live, "lost") and said(live, "back")
+    assert len(calls) > 1
 
 
 def test_a_source_that_stalls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
