@@ -116,8 +116,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn", iterations=120_000, others=40_000, rate=1e-2, first={"amplified": 1.0}, amplified=1 / 16,
              last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}),
     *_members(rate=8e-3),
-    *_srcnn("srcnn-9-1-5", patch=48, iterations=1_500, rate=1e-2),
-    *_srcnn("srcnn-ex", patch=36, iterations=1_000, rate=5e-3),
+    *_srcnn("srcnn-9-1-5", patch=48, iterations=15_000, rate=1e-2),
+    *_srcnn("srcnn-ex", patch=36, iterations=5_000, rate=5e-3),
 )}
 
 
