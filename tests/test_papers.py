@@ -152,6 +152,10 @@ def test_what_is_missing_is_said_in_a_line(small: Path, tmp_path: Path, monkeypa
                                            capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["papers", "--data", str(tmp_path)]) == 3
     assert "test/Set5" in capsys.readouterr().err
+    (tmp_path / "taken").touch()
+    assert main(["papers", "--data", str(small), "--out", str(tmp_path / "taken")]) == 4
+    error = capsys.readouterr().err
+    assert "taken" in error and error.count("\n") == 1, "measured before the folder was tried"
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["papers", "--data", str(small), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err

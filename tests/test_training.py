@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vsr.cli import main
 from vsr.errors import InputError, UsageError
 from vsr.models.catalogue import Weights, load_file, random_weights
 from vsr.models.fsrcnn import Net
@@ -309,3 +310,13 @@ def test_quantized_weights_make_the_pictures_of_the_network_they_come_from(pictu
 def test_training_form_has_no_border(pictures: Path) -> None:
     net = Net(fsrcnn(8, 4, 1), 2)
     assert net.valid(torch.zeros(1, 1, 20, 30)).shape == (1, 1, 2 * (20 - 2 * net.margin), 2 * (30 - 2 * net.margin))
+
+
+def test_cuda_is_not_begun_with_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("vsr.doctor.cuda", lambda: None)
+    for recipe in ("fsrcnn-s_x3-first", "paper-srcnn-91_x3"):
+        assert main(["train", recipe, "--device", "cuda", "--out", str(tmp_path / "runs")]) == 5
+        error = capsys.readouterr().err
+        assert "NVIDIA" in error and error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()

@@ -808,6 +808,10 @@ def run_papers(args: argparse.Namespace) -> int:
         from vsr.papers import plots
 
         plots.check()
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)  # before what takes minutes
+        except OSError as error:
+            raise OutputError(f"cannot write to '{args.out}': {error.strerror}") from None
     trained = cards(args.runs)
     measured = measure(args.data, args.runs, tell)
     page = report(measured, trained)
@@ -833,6 +837,11 @@ def run_train(args: argparse.Namespace) -> int:
             print(f"{name}: {recipe.network}; x{recipe.scale}, {recipe.iterations} iterations{after}")
         return 0
     recipe = find(args.recipe)
+    if args.device == "cuda":
+        from vsr.doctor import cuda
+
+        if not cuda():
+            raise EngineError("--device cuda needs an NVIDIA GPU and a PyTorch for it, and they are not both here")
     if args.iterations:
         recipe = replace(recipe, iterations=args.iterations)
     if isinstance(recipe, PaperRecipe):

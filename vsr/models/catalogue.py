@@ -236,7 +236,7 @@ SUMMARIES = {
     "fsrcnn": "FSRCNN (56,12,4): 12,464 weights, three times the work, a little sharper",
 }
 
-SUMMARIES |= {member: f"a member of {family.NAME}, for video of coarseness {int(bound)} and more"
+SUMMARIES |= {member: f"a member of {family.NAME}, for video of coarseness {bound:g} and more"
               for member, bound in zip(family.MEMBERS[1:], family.BOUNDS, strict=True)}
 FAMILY = "FSRCNN-s for video as it is: of its members, the one that suits how each frame was compressed"
 
