@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsr.errors import UsageError
+from vsr.errors import EngineError, UsageError
 from vsr.models.catalogue import load_file
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import NETWORKS, Network
@@ -247,3 +247,9 @@ def test_colour_scores_of_luma_alone_leave_chroma_to_bicubic(data: Path) -> None
 def test_validation_pictures_never_train(pictures: Path) -> None:
     chosen, held_out = split(pictures, ("t91", "bsds500test"))
     assert len(held_out) == 2 and not set(chosen) & set(held_out)
+
+
+def test_a_training_that_diverges_ends_with_a_line(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"diverged: after \d+ iterations its loss is (inf|nan)"):
+        train_paper(replace(TINY, name="wild", rate=1e6, last_rate=1e6, iterations=50), pictures, tmp_path, "cpu")
+    assert not list(tmp_path.glob("wild.safetensors"))

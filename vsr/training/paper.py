@@ -27,7 +27,7 @@ from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 from vsr.training.data import split
 from vsr.training.recipes import PaperRecipe
-from vsr.training.train import CHECKPOINT_SECONDS, revision
+from vsr.training.train import CHECKPOINT_SECONDS, check_finite, revision
 
 MOMENTUM = 0.9
 REPORT_STEPS = 2000
@@ -90,7 +90,8 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         optimizer.zero_grad()
         errors = (images.made(low) - high)[:, list(recipe.loss_channels)]
         loss = errors.square().sum((1, 2, 3)).mean()  # [E14, equation 4]
-        loss.backward()
+        check_finite(loss.item(), recipe.name, iteration)
+        (recipe.loss_weight * loss).backward()
         optimizer.step()
         iteration += 1
         mean_loss += (loss.item() / errors[0].numel() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))

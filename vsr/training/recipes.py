@@ -129,7 +129,8 @@ class PaperRecipe:
     network's input, which for SRCNN is the enlarged picture. ``rate`` is the learning rate of all layers but the one
     that makes the picture, ``last_rate`` that one's. ``turned``: by 0, 90, 180 and 270 degrees, at random.
     ``colours``: 'Y', 'YCbCr' or 'RGB'; ``loss_channels``: those of them that are learned. ``blur``: sigma of the
-    Gaussian in front of the sampling, in pixels; None: the test protocol's imresize.
+    Gaussian in front of the sampling, in pixels; None: the test protocol's imresize. The squared error of a sub-image
+    counts ``loss_weight`` times.
     ``start``: as a `Recipe`'s. ``freeze_trunk`` trains the deconvolution alone [F16, section 3.4].
     """
 
@@ -148,6 +149,7 @@ class PaperRecipe:
     colours: str = "Y"
     loss_channels: tuple[int, ...] = (0,)
     blur: float | None = None
+    loss_weight: float = 1.0
     start: str | None = None
     freeze_trunk: bool = False
     batch: int = 128
@@ -156,7 +158,9 @@ class PaperRecipe:
 
 def _paper_recipes() -> Iterator[PaperRecipe]:
     """The papers' trainings. What they do not say: the size of a batch (128); FSRCNN's number of backprops (as SRCNN's)
-    and stride (half a sub-image). A backprop is one sub-image's.
+    and stride (half a sub-image); whether FSRCNN's error is a sum over pixels, as SRCNN's [E14, equation 4]: with that,
+    or half of it, its training at the rates of [F16, section 4.1] diverges within 100 steps, so here it is a tenth. A
+    backprop is one sub-image's.
 
     [E14]: SRCNN's test pictures have normalised zero borders; FSRCNN's layers pad with zeros everywhere. General-100
     could not be had: the photographs of PHOTOGRAPHS stand in for it, and the cards name them.
@@ -173,7 +177,7 @@ def _paper_recipes() -> Iterator[PaperRecipe]:
         text = str(replace(NETWORKS[network], border="zero"))
         model, side = f"paper-{suffix}", {2: 10, 3: 7, 4: 6}[scale]
         return PaperRecipe(f"{model}_x{scale}", model, scale, text, iterations, side, side // 2, 1e-3 * rates,
-                           1e-4 * rates, shrinks=SHRINKS, turned=True, **other)
+                           1e-4 * rates, shrinks=SHRINKS, turned=True, loss_weight=0.1, **other)
 
     for name in [name for name in NETWORKS if name not in ("srcnn-colour", "fsrcnn-56-12-4")]:
         if name.startswith("srcnn"):

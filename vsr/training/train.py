@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 import vsr
-from vsr.errors import OutputError, UsageError
+from vsr.errors import EngineError, OutputError, UsageError
 from vsr.models.catalogue import load_file, save_file, write_whole
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network
@@ -47,7 +47,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     On a CPU, where Halide is, the gradients are `FusedGradients`'; else PyTorch's.
     Writes ``out``/RECIPE.checkpoint while it runs, then ``out``/RECIPE.safetensors and RECIPE.json (the card).
     Raises InputError for missing pictures, OutputError for an unwritable folder, UsageError for a checkpoint of
-    another recipe or a start that has not been trained.
+    another recipe or a start that has not been trained, EngineError where the loss is no longer finite.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -109,6 +109,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         choose = recipe.best_of if rng.random() < recipe.best_of_share else 1
         low, high = patches.draw(recipe.batch, rng, choose, amplified=recipe.amplified)
         loss = gradients(low, high)
+        check_finite(loss, recipe.name, iteration)
         length = bounded([*net.parameters()], length, iteration)
         optimizer.step()
         iteration += 1
@@ -136,6 +137,12 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     write_card(path, recipe, data, log, len(training), commit)
     say(f"{recipe.name}: wrote {path}")
     return path
+
+
+def check_finite(loss: float, name: str, iteration: int) -> None:
+    """Raise EngineError where training has lost itself."""
+    if not math.isfinite(loss):
+        raise EngineError(f"{name} diverged: after {iteration} iterations its loss is {loss}")
 
 
 def bounded(parameters: list[torch.nn.Parameter], length: float, steps: int) -> float:
