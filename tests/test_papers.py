@@ -163,6 +163,20 @@ def test_what_is_missing_is_said_in_a_line(small: Path, tmp_path: Path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+def test_runs_that_are_none_are_said_in_a_line(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(runs: Path) -> str:
+        assert main(["papers", "--data", str(small), "--runs", str(runs)]) == 3
+        error = capsys.readouterr().err
+        return error.splitlines()[-1]
+
+    (tmp_path / "a.json").write_text("{")
+    assert "a.json" in refused(tmp_path) and "not a folder" in refused(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"recipe": {}}')  # of something else
+    assert "a" not in cards(tmp_path)
+    save_file(tmp_path / "srcnn-9-1-5_x2.safetensors", random_net(NETWORKS["srcnn-narrow"], 2).to_weights("x"))
+    assert "another network" in refused(tmp_path)
+
+
 def test_the_page_says_what_the_cards_say() -> None:
     page = PAGE.read_text("utf-8")
     for model, name in (("fsrcnn-s", "FSRCNN-s"), ("fsrcnn", "FSRCNN")):

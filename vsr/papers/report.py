@@ -88,6 +88,8 @@ def models(scale: int, runs: Path) -> dict[str, Weights]:
             found[name] = load(model, scale)
         elif file.is_file():
             found[name] = load_file(file, scale)
+            if found[name].network != NETWORKS[model]:
+                raise InputError(f"'{file}' holds another network: {found[name].network}")
     return found
 
 
@@ -113,12 +115,18 @@ def frame(side: int) -> np.ndarray:
 
 
 def cards(runs: Path) -> dict[str, dict[str, Any]]:
-    """The cards of `vsr train`, by recipe: those that ship, and those in ``runs``."""
+    """The cards of `vsr train`, by recipe: those that ship, and those in ``runs``. Raises InputError where that is no
+    folder, and for a JSON file that cannot be read."""
+    if runs.exists() and not runs.is_dir():
+        raise InputError(f"'{runs}' is not a folder")
     found = {}
     for folder in (assets_dir() / "weights", runs):
         for path in sorted(folder.glob("*.json")):
-            card = json.loads(path.read_text("utf-8"))
-            if isinstance(card, dict) and "recipe" in card:
+            try:
+                card = json.loads(path.read_text("utf-8"))
+            except (OSError, ValueError) as error:
+                raise InputError(f"'{path}' is no card: {error}") from None
+            if isinstance(card, dict) and card.keys() >= {"recipe", "scores", "iterations", "scale"}:
                 found[path.stem] = card
     return found
 
