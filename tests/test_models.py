@@ -129,22 +129,26 @@ def test_files_from_before_there_were_other_networks_are_read(tmp_path: Path) ->
 
 
 def test_weights_become_a_model_when_their_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference runs it on luma; the other engines say in a line that they do not."""
-    assert "srcnn-9-1-5" not in catalogue() or (assets_dir() / "weights" / "srcnn-9-1-5_x3.safetensors").is_file()
     (tmp_path / "weights").mkdir()
-    net = random_net(NETWORKS["srcnn-9-1-5"], 3)
-    save_file(tmp_path / "weights" / "srcnn-9-1-5_x3.safetensors", net.to_weights("srcnn-9-1-5"))
+    save_file(tmp_path / "weights" / "fsrcnn_x3.safetensors", random_weights(8, 4, 1, 3))
     monkeypatch.setattr("vsr.models.catalogue.assets_dir", lambda: tmp_path)
-    entry = catalogue()["srcnn-9-1-5"]
-    assert (entry.scales, entry.parameters, entry.network) == ((3,), 8032, NETWORKS["srcnn-9-1-5"])
+    assert catalogue().keys() == {"fsrcnn", "bicubic"}
+    entry = catalogue()["fsrcnn"]
+    assert (entry.scales, entry.int8_files, entry.network) == ((3,), {}, fsrcnn(8, 4, 1))
+
+
+def test_a_network_of_the_papers_runs_on_the_reference_alone() -> None:
+    """On luma; the other engines say in a line that they do not."""
+    net = random_net(NETWORKS["srcnn-9-1-5"], 3)
+    weights = net.to_weights("srcnn-9-1-5")
     luma = np.random.default_rng(0).integers(0, 256, (13, 11), dtype=np.uint8)
-    with open_engine("srcnn-9-1-5", 3) as engine, torch.inference_mode():
+    with open_engine(weights, 3) as engine, torch.inference_mode():
         assert (engine.name, engine.precision) == ("reference", "fp32")
         made = net(torch.from_numpy(luma / np.float32(255))[None, None])[0, 0].numpy() * 255
         assert np.abs(engine.upscale(luma) - np.clip(made, 0, 255)).max() < 0.51
     for refused in ({"engine": "cpu"}, {"engine": "cuda"}, {"precision": "int8"}, {"precision": "bf16"}):
         with pytest.raises(UsageError) as error:
-            open_engine("srcnn-9-1-5", 3, **refused)
+            open_engine(weights, 3, **refused)
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="3 channels"):
         open_engine(Net(NETWORKS["srcnn-colour"], 2).to_weights("colour"), 2)
