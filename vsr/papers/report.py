@@ -185,7 +185,8 @@ def _page(measured: Measured, trained: dict[str, dict[str, Any]]) -> Iterator[st
                 "and is left out.", "")
     yield from table(head, best("ssim", ".4f"))
     yield from ("## PSNR in dB, trained on the 91 images alone", "",
-                "[F16, table 3]. VSR's are of the papers' own training (`vsr train paper-…`), where it was run.", "")
+                "[F16, table 3]. VSR's are of the papers' own training (`vsr train paper-…`), where it was run; the design "
+                "studies say how far.", "")
     yield from table(["set", "×", *RECIPES_91], (
         [row[0], str(row[1]), *(compared(of_card(trained.get(f"{recipe}_x{row[1]}"), row[0]),
                                          published.PSNR_91[name].get(row)) for name, recipe in RECIPES_91.items())]
@@ -267,7 +268,8 @@ def _studies(trained: dict[str, dict[str, Any]]) -> Iterator[str]:
         "## Design studies", "",
         "PSNR in dB on Set5 at ×3, ×2 where the recipe says so; a difference has its sign. VSR repeats them with `vsr "
         "train RECIPE` on the 91 images, or as the line says; the last column says how much of the paper's 8·10⁸ "
-        "backprops that had. General-100 could not be had: photographs stand in for it, which the card names.", "")
+        "backprops that had: a small share says that the recipe runs, not what it leads to. General-100 could not be "
+        "had: photographs stand in for it, which the card names.", "")
 
     def lines() -> Iterator[Sequence[str]]:
         for study in published.STUDIES:
