@@ -185,8 +185,8 @@ def _page(measured: Measured, trained: dict[str, dict[str, Any]]) -> Iterator[st
                 "and is left out.", "")
     yield from table(head, best("ssim", ".4f"))
     yield from ("## PSNR in dB, trained on the 91 images alone", "",
-                "[F16, table 3]. VSR's are of the papers' own training (`vsr train paper-…`), where it was run; the design "
-                "studies say how far.", "")
+                "[F16, table 3]. VSR's are of the papers' own training (`vsr train paper-…`), where it was run; the "
+                "design studies say how far.", "")
     yield from table(["set", "×", *RECIPES_91], (
         [row[0], str(row[1]), *(compared(of_card(trained.get(f"{recipe}_x{row[1]}"), row[0]),
                                          published.PSNR_91[name].get(row)) for name, recipe in RECIPES_91.items())]
