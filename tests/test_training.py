@@ -19,10 +19,11 @@ from vsr.errors import InputError, UsageError
 from vsr.models.catalogue import Weights, load_file, random_weights
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network, fsrcnn, srcnn
+from vsr.quality.evaluate import network
 from vsr.quality.protocol import crop_to_multiple, imresize
 from vsr.training import train as training
 from vsr.training.data import FOLDERS, Patches, split, twins
-from vsr.training.drawn import page
+from vsr.training.drawn import PANEL, dithered, page
 from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
@@ -234,6 +235,30 @@ def test_drawn_pages_are_sharp_and_keep_to_the_range() -> None:
     for each in pages:
         assert each.shape == (200, 200) and each.dtype == np.uint8 and each.min() >= 16 and each.max() <= 235
         assert np.abs(np.diff(each.astype(int))).max() > 100
+
+
+@pytest.mark.parametrize("dot", [1, 2, 3])
+def test_dithered_pages_alternate_from_dot_to_dot(dot: int) -> None:
+    pages = [dithered(np.random.default_rng(seed), dot, 201) for seed in (0, 0, 1)]
+    assert np.array_equal(pages[0], pages[1]) and not np.array_equal(pages[0], pages[2])
+    for each in pages:
+        assert each.shape == (201, 201) and each.dtype == np.uint8 and each.min() >= 16 and each.max() <= 235
+        dots = each[::dot, ::dot].astype(int)
+        assert np.array_equal(np.kron(dots, np.ones((dot, dot), int))[:201, :201], each)
+        assert (np.abs(np.diff(dots, axis=1)) > 30).mean() > 0.15
+        for panel in (dots[top:top + PANEL, left:left + PANEL] for top in (0, 32) for left in (0, 32)):
+            assert len(np.unique(panel)) <= 2
+
+
+def test_a_share_of_the_patches_is_dithered(pictures: Path, tmp_path: Path) -> None:
+    """All of them here, or none: what has seen dots keeps them apart."""
+    ink = np.float32(np.indices((40, 40)).sum(0) % 2 * 200 + 20)
+    high = np.kron(ink, np.ones((2, 2), np.float32))
+    wrong = []
+    for share in (0.0, 1.0):
+        path = train(replace(RECIPE, iterations=150, dithered=share), pictures, tmp_path / str(share), "cpu", 1)
+        wrong.append(np.square(network(load_file(path))(ink) - high).mean())
+    assert wrong[1] < 0.3 * wrong[0]
 
 
 def test_a_gradient_far_longer_than_usual_is_cut() -> None:

@@ -25,6 +25,7 @@ class Recipe:
 
     ``best_of``: in ``best_of_share`` of the batches each patch is the strongest in contrast of so many draws.
     ``amplified``: the share of patches whose contrast is taken up to AMPLIFIED times, not to CONTRAST alone.
+    ``dithered``: the share of patches that are of dithered pages (`drawn.dithered`) instead.
     The learning rate falls from ``rate`` to zero as a cosine; ``average`` is the weight of a step in the moving average
     that is kept.
     ``start`` names a recipe whose finished weights (in the same output folder) are gone on from: the trunk, and the
@@ -48,6 +49,7 @@ class Recipe:
     best_of: int = 3
     best_of_share: float = 0.7
     amplified: float = 0.0
+    dithered: float = 0.0
     average: float = 0.002
     start: str | None = None
     quantized: bool = False
@@ -56,7 +58,7 @@ class Recipe:
 
 
 def _family(model: str, iterations: int, others: int, rate: float, first: dict[str, Any],
-            amplified: float = 0.0, last: dict[str, Any] | None = None) -> list[Recipe]:
+            amplified: float = 0.0, last: dict[str, Any] | None = None, dithered: float = 0.0) -> list[Recipe]:
     """×3 from scratch, in so many ``iterations`` (``-first``): FSRCNN-s with drawn pages among the photographs, FSRCNN
     with their contrast up to doubled, since on text and lines, whose edges are higher than any photograph's, networks
     that had seen none such were wrong by hundreds and thousands of levels. From its trunk all scales, in ``others``, on
@@ -64,7 +66,9 @@ def _family(model: str, iterations: int, others: int, rate: float, first: dict[s
     FSRCNN-s ×2 with pages of its own is 1.4 dB better on text and worse on photographs, by 0.28 / 0.22. ×2 and ×4 begin
     with the deconvolution that is solved for. All but the 91 images are taken at no more than 0.7 of their size; ×2
     learns from these alone, which are sharp even for it. FSRCNN ×3 goes on once more with the 91 images three times,
-    and less contrast. From each, on its pictures, the weights for precision int8.
+    and less contrast. On single pixels of black and white that alternate (dithering) FSRCNN was still wrong by hundreds
+    of thousands of levels: one patch in 512 is dithered in the last training of each scale. From each, on its pictures,
+    the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
@@ -82,11 +86,12 @@ def _family(model: str, iterations: int, others: int, rate: float, first: dict[s
     scratch = recipe("-first", 3, iterations, rate, **first)
     three = [recipe("-second" if last else "", 3, others, rate * 0.5, start=scratch.name)]
     if last:
-        three.append(recipe("", 3, others * 6 // 10, rate * 0.5, start=three[0].name, **last))
-    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",))
-    four = recipe("", 4, others, rate * 0.5, start=scratch.name)
+        three.append(recipe("", 3, others, rate * 0.5, start=three[0].name, dithered=dithered, **last))
+    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",), dithered=dithered)
+    four = recipe("", 4, others, rate * 0.5, start=scratch.name, dithered=dithered)
     int8 = [recipe("_int8", start.scale, others * 3 // 10, rate * 0.15, start=start.name, sets=start.sets,
-                   amplified=start.amplified, quantized=True) for start in (two, three[-1], four)]
+                   amplified=start.amplified, dithered=start.dithered, quantized=True)
+            for start in (two, three[-1], four)]
     return [scratch, *three, two, four, *int8]
 
 
@@ -114,7 +119,7 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, first={"pages": 8}),
     *_family("fsrcnn", iterations=120_000, others=40_000, rate=1e-2, first={"amplified": 1.0}, amplified=1 / 16,
-             last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}),
+             last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}, dithered=1 / 512),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=15_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=5_000, rate=5e-3),

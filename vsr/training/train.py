@@ -26,7 +26,8 @@ from vsr.models.networks import Network
 from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
 from vsr.training.compressed import material
-from vsr.training.data import Patches, split
+from vsr.training.data import Patches, split, twin
+from vsr.training.drawn import dithered
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
 from vsr.training.soap import SOAP
@@ -36,6 +37,7 @@ CHECKPOINT_SECONDS = 60.0
 REPORT_STEPS = 2000
 WARM_UP = 100
 LARGEST_GRADIENT = 2.0  # times the usual length; some patches' are hundreds of times that, and would undo the training
+DITHERED_CONTRAST = (0.5, 2.0)  # beyond black and white, as making a dot's picture small makes it grey
 CALIBRATION = 1024  # patches
 SOLVING = 512  # patches
 
@@ -61,6 +63,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
     training, held_out = split(data, recipe.sets)
     pairs, validation = material(recipe, training, held_out, data, out)
     patches = Patches(pairs, recipe.scale, recipe.patch, net.margin)
+    dots = Patches([twin(dithered(rng, dot), recipe.scale) for dot in (2, 3, 4, 5, *(recipe.scale,) * 8)],
+                   recipe.scale, recipe.patch, net.margin) if recipe.dithered else None
     if not complete:
         low, high = patches.draw(SOLVING, rng)
         solve_deconvolution(net, torch.from_numpy(low)[:, None], torch.from_numpy(high)[:, None])
@@ -108,6 +112,8 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
             group["lr"] = recipe.rate * decay * min(1.0, (iteration + 1) / WARM_UP)
         choose = recipe.best_of if rng.random() < recipe.best_of_share else 1
         low, high = patches.draw(recipe.batch, rng, choose, amplified=recipe.amplified)
+        if dots and (count := rng.binomial(recipe.batch, recipe.dithered)):
+            low[:count], high[:count] = dots.draw(count, rng, contrast=DITHERED_CONTRAST)
         loss = gradients(low, high)
         check_finite(loss, recipe.name, iteration)
         length = bounded([*net.parameters()], length, iteration)
