@@ -25,6 +25,7 @@ from vsr.models.fsrcnn import Net
 from vsr.models.networks import NETWORKS
 
 SHIPPED = [load("fsrcnn-s", scale) for scale in SCALES]
+LARGE = [load("fsrcnn", scale) for scale in SCALES]
 OTHERS = [random_weights(56, 12, 4, 3), random_weights(9, 4, 0, 2), replace(random_weights(4, 3, 2, 4), padding=8),
           replace(random_weights(6, 5, 1, 3), padding=0), replace(random_weights(5, 1, 1, 2), padding=5)]
 
@@ -67,7 +68,7 @@ def session(runtime: Any, model: bytes) -> Any:
     return runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("weights", [*SHIPPED, *OTHERS], ids=said)
+@pytest.mark.parametrize("weights", [*SHIPPED, *LARGE, *OTHERS], ids=said)
 def test_onnx_runtime_computes_the_reference_up_to_the_border(weights: Weights, runtime: Any) -> None:
     opened = session(runtime, onnx_model(weights))
     for shape in ((1, 1, 1, 1), (2, 1, 13, 7), (1, 1, 24, 31)):
@@ -75,13 +76,14 @@ def test_onnx_runtime_computes_the_reference_up_to_the_border(weights: Weights, 
         made = opened.run(None, {"luma": luma})[0]
         wanted = reference(weights, luma)
         assert made.shape == wanted.shape and made.dtype == np.float32
-        assert np.abs(made - wanted).max() < 2e-5  # of 1; 0.005 of a level
+        peak = max(1, np.abs(wanted).max())  # of noise FSRCNN makes up to 79, that is 20,000 levels
+        assert np.abs(made - wanted).max() < 1e-5 * peak  # 0.003 of a level and more
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_onnx_runtime_gives_the_engines_codes(full: bool, runtime: Any) -> None:
     codes = picture(40, 48)
-    for weights in SHIPPED:
+    for weights in (*SHIPPED, *LARGE):
         opened = session(runtime, onnx_model(weights, "full" if full else "limited"))
         made = opened.run(None, {"luma": codes[None, None] / np.float32(255)})[0][0, 0]
         wanted = open_engine(weights, weights.scale, full_range=full, engine="reference").upscale(codes)
@@ -216,7 +218,7 @@ def rpn(text: str, shape: tuple[int, ...]) -> int:
     return int(stack.pop())
 
 
-@pytest.mark.parametrize("weights", [*SHIPPED, *OTHERS], ids=said)
+@pytest.mark.parametrize("weights", [*SHIPPED, *LARGE, *OTHERS], ids=said)
 def test_the_shaders_arithmetic_is_the_references_up_to_the_border(weights: Weights) -> None:
     shader = mpv_shader(weights).decode()
     for shape in ((1, 1), (9, 14)):
@@ -256,7 +258,7 @@ def why_no_renderer() -> str | None:
     return f"shaders are run by ffmpeg with libplacebo and Vulkan: {tried.stderr[-200:]}" if tried.returncode else None
 
 
-@pytest.mark.parametrize("weights", [SHIPPED[0], SHIPPED[1], OTHERS[0], SHIPPED[2]], ids=said)
+@pytest.mark.parametrize("weights", [*SHIPPED, *LARGE], ids=said)
 def test_a_renderer_shows_the_engines_picture(weights: Weights, tmp_path: Path) -> None:
     """Within one level, of which a tenth or so is systematic: maps have half precision, and software renderers do not
     round but cut off. On noise of blacks and whites, 2 have been seen. Grey, so that luma survives the way through RGB.
