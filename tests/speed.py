@@ -33,14 +33,14 @@ from vsr.bench import (
 from vsr.doctor import cpu, examine
 from vsr.engines import ENGINES
 from vsr.errors import VsrError
-from vsr.models.catalogue import Weights, catalogue, load, random_weights
+from vsr.models.catalogue import load
 from vsr.quality.evaluate import evaluate, model_upscale
 
 SIZE = 960, 540
 SIZES = ((64, 64), (160, 90), (320, 180), (640, 360), SIZE, (1280, 720), (1920, 1080), (3840, 2160))
 THREADS = 1, 2, 4
 SCALES = 2, 3, 4
-NETWORKS = {"FSRCNN-s": "fsrcnn-s", "FSRCNN (56,12,4)": "fsrcnn"}  # with random weights where none are shipped
+NETWORKS = {"FSRCNN-s": "fsrcnn-s", "FSRCNN (56,12,4)": "fsrcnn"}
 NATIVE = "this processor's"  # code
 AVX2 = "x86-64-linux-avx-avx2-f16c-fma-sse41"
 SET14, CLIP = Path("test/Set14"), Path("video/mdn-shared-assets/flower.mp4")
@@ -50,7 +50,7 @@ SAME_DB = 0.03  # a precision that loses no more may stand in for fp32
 @dataclass(frozen=True)
 class Row:
     """One configuration: what was measured, or ``why`` it was not. ``code`` says what it was compiled for; ``psnr`` is
-    FSRCNN-s' average on Set14 in dB as it computes it from bytes to bytes."""
+    the average on Set14 in dB as it computes it from bytes to bytes."""
 
     network: str
     scale: int
@@ -87,8 +87,7 @@ class Aim:
 
 def apart(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What ``function`` returns or raises in a new process."""
-    print(function.__name__, *(arg.name if isinstance(arg, Weights) else arg for arg in args), kwargs,
-          file=sys.stderr)
+    print(function.__name__, *args, kwargs, file=sys.stderr)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()
 
@@ -115,11 +114,9 @@ def measured_rows(seconds: float, pictures: Path) -> Iterator[Row]:
         codes["AVX2"] = AVX2
     for engine, precisions in ENGINES.items():
         for code in codes if engine == "cpu" else (NATIVE,):
-            for network, name in NETWORKS.items() if engine != "reference" else (("FSRCNN-s", "fsrcnn-s"),):
+            for network, model in NETWORKS.items() if engine != "reference" else (("FSRCNN-s", "fsrcnn-s"),):
                 for scale in SCALES if engine != "reference" else SCALES[:1]:
                     for precision in precisions:
-                        quantized = precision == "int8"
-                        model = name if name in catalogue() else random_weights(56, 12, 4, scale, quantized=quantized)
                         what = network, scale, engine, precision, code
                         try:
                             with compiling_for(codes[code]):
@@ -127,13 +124,14 @@ def measured_rows(seconds: float, pictures: Path) -> Iterator[Row]:
                         except VsrError as error:
                             yield Row(*what, None, str(error))
                             continue
-                        scored = network == "FSRCNN-s" and code == NATIVE and pictures.is_dir()
-                        yield Row(*what, speed, psnr=psnr(pictures, scale, engine, precision) if scored else None)
+                        scored = code == NATIVE and pictures.is_dir()
+                        found = psnr(pictures, model, scale, engine, precision) if scored else None
+                        yield Row(*what, speed, psnr=found)
 
 
-def psnr(pictures: Path, scale: int, engine: str, precision: str) -> float:
-    name, upscale = model_upscale("fsrcnn-s", scale, engine, precision, bits=8)
-    return evaluate(pictures, name, scale, upscale).average.psnr
+def psnr(pictures: Path, model: str, scale: int, engine: str, precision: str) -> float:
+    _, upscale = model_upscale(model, scale, engine, precision, bits=8)
+    return evaluate(pictures, model, scale, upscale).average.psnr
 
 
 # ---- what was aimed at ---------------------------------------------------------------------------------------------
@@ -157,7 +155,7 @@ def aims(rows: list[Row], file: FileSpeed | None, gpu: EngineSpeed | str) -> Ite
     yield engine("×2, fp32", 11, plain)
     share = plain.speed.peak_share if plain and plain.speed else None
     weights = load("fsrcnn-s", 2)
-    done = 1 + (weights.pixel_shuffle()[0].size - weights.deconvolution.size) / weights.parameters
+    done = 1 + (weights.pixel_shuffle()[0].size - weights.kernel.size) / weights.parameters
     yield Aim("the same, of the fp32 peak", "%", 100 * share if share else None,
               f"with a pixel shuffle's zeros, which are left out, {share * done:.0%}" if share else "", least=85)
     same = [row for row in rows if row.network == "FSRCNN-s" and row.scale == 2 and row.engine == "cpu"
