@@ -110,6 +110,7 @@ def test_the_events_of_a_job(upscaled: tuple[Path, list[dict[str, object]]]) -> 
     (["upscale"], 2, "required"),
     (["upscale", "{clip}", "--frobnicate"], 2, "--frobnicate"),
     (["upscale", "{clip}", "-s", "5"], 2, "5"),
+    (["compare", "{clip}", "-s", "0", "-o", "{tmp}/both.png"], 2, "0"),
     (["upscale", ""], 2, "no name"),
     (["upscale", "https://example.org/a.mp4"], 2, "download"),
     (["probe", "{clip}", "more"], 2, "more"),
@@ -377,12 +378,25 @@ def test_overwrite_replaces_only_when_asked(tmp_path: Path, clip: Clip) -> None:
     assert pictures(target)[0][1].shape == (96, 144)
 
 
-def test_own_weights(tmp_path: Path, clip: Clip) -> None:
-    save_file(tmp_path / "own.safetensors", random_weights(8, 4, 1, 2))
-    source, out = clip("a.mp4"), tmp_path / "out.mkv"
-    assert main(["upscale", str(source), "-o", str(out), "--weights", str(tmp_path / "own.safetensors")]) == 0
-    assert len(pictures(out)) == len(pictures(source))
-    assert main(["upscale", str(source), "-s", "3", "--weights", str(tmp_path / "own.safetensors")]) == 2
+@pytest.mark.parametrize("scale", [2, 3])
+def test_own_weights_at_their_own_scale(scale: int, tmp_path: Path, clip: Clip,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "own.safetensors"
+    save_file(file, random_weights(8, 4, 1, scale))
+    source = clip("a.mp4")
+    own = ["--weights", str(file)]
+    assert main(["upscale", str(source), *own]) == 0
+    large = tmp_path / f"a_x{scale}.mp4"
+    assert [picture.shape for _, picture in pictures(large)] == [(scale * 32, scale * 48)] * len(pictures(source))
+    assert main(["compare", str(source), "-o", str(tmp_path / "both.png"), "--layout", "split", *own]) == 0
+    assert cv2.imread(str(tmp_path / "both.png")).shape == (scale * 32, scale * 48, 3)
+    assert main(["evaluate", "--data", str(source), "--frames", "1", "--json", *own]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["scale"] == scale
+    for command in (["upscale", str(source)], ["compare", str(source), "-o", str(tmp_path / "no.png")],
+                    ["evaluate", "--data", str(source)], ["live", "--source", "test", "--headless"]):
+        assert main([*command, "-s", "4", *own]) == 2
+        assert f"are for scale {scale}, not 4" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert not (tmp_path / "no.png").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

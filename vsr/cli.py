@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
 
 SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f"}
+SCALE_HELP = "2, 3 or 4; default 2, or that of the weight file"
 LOOK_S, TELL_S = 0.1, 1.0  # after which it is looked at what a live picture does, and told how it goes
 
 
@@ -66,8 +67,8 @@ def parser() -> Parser:
                      help="videos, pictures, image sequences (frame_%%04d.png), or folders of files")
     sub.add_argument("-o", "--output", metavar="OUT|DIR", help="output file, or a folder (default: beside the input)")
     size = sub.add_mutually_exclusive_group()
-    size.add_argument("-s", "--scale", type=scales, default=(2,), metavar="N[,N…]",
-                      help="2 (default), 3 or 4; several make a file each in one pass")
+    size.add_argument("-s", "--scale", type=scales, metavar="N[,N…]",
+                      help=f"{SCALE_HELP}; several make a file each in one pass")
     size.add_argument("--size", metavar="WxH", help="this size exactly")
     size.add_argument("--height", metavar="H", help="this height, the width as it follows")
     size.add_argument("--fit", metavar="SCREEN", help="as large as fits into 1080p, 1440p or 4k")
@@ -84,7 +85,7 @@ def parser() -> Parser:
     sub.add_argument("input", type=file_name, metavar="INPUT", help="a video, a picture, or an image sequence")
     sub.add_argument("-o", "--output", required=True, type=Path, metavar="OUT",
                      help="a video with its sound; or, as .png, one frame: the first, or that at --from")
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     sub.add_argument("--layout", default="side-by-side", metavar="L",
                      help="side-by-side (default: each whole), or split (one picture, halved by a line)")
     add_job_options(sub)
@@ -101,7 +102,7 @@ def parser() -> Parser:
     sub.add_argument("--fps", type=fraction, metavar="R", help="likewise, pictures a second")
     sub.add_argument("--pixel-format", type=four_letters, metavar="F", help="likewise, of cameras: MJPG, YUYV, NV12, …")
     sub.add_argument("--mirror", action="store_true", help="as in a mirror")
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N", help="2 (default), 3 or 4")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default=DEFAULT_MODEL, metavar="M",
                        help=f"see 'vsr models'; default {DEFAULT_MODEL}")
@@ -135,7 +136,7 @@ def parser() -> Parser:
 
     sub = command("bench", run_bench, "measure the speed here: engine, file, memory, other engines")
     sub.add_argument("--size", default="960x540", metavar="WxH", help="of the engine's input; default 960x540")
-    sub.add_argument("-s", "--scale", type=int, metavar="N", help="default 2, or that of the weight file")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default="fsrcnn-s", metavar="M")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
@@ -156,7 +157,7 @@ def parser() -> Parser:
     sub.add_argument("--model", action="append", default=[], metavar="M", help="may be given several times")
     sub.add_argument("--weights", action="append", default=[], type=Path, metavar="FILE",
                      help="a weight file, beside the models; may be given several times")
-    sub.add_argument("-s", "--scale", type=int, default=2, metavar="N")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
     sub.add_argument("--frames", type=positive, metavar="N", help="only the first N of a video")
@@ -176,7 +177,7 @@ def parser() -> Parser:
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--model", default="fsrcnn-s", metavar="M")
     which.add_argument("--weights", type=Path, metavar="FILE", help="a weight file of 'vsr train' or 'vsr convert'")
-    sub.add_argument("-s", "--scale", type=int, metavar="N", help="default 2, or that of the weight file")
+    sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     sub.add_argument("--luma", choices=("limited", "full"), default="limited", help="the range of the luma that it is "
                      "given; default limited, as videos have it")
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
@@ -228,6 +229,15 @@ def job_options(args: argparse.Namespace) -> dict[str, Any]:
     cut = None if start is None and end is None else Cut(start or Fraction(0), end)
     named = ("model", "weights", "engine", "precision", "threads", "codec", "crf", "preset")
     return {"cut": cut, **{name: getattr(args, name) for name in named}}
+
+
+def scale_of(asked: int | None, weights: Path | None = None) -> int:
+    """The scale that was asked for, else that of the weight file, else 2."""
+    if asked is not None or weights is None:
+        return 2 if asked is None else asked
+    from vsr.models.catalogue import load_file
+
+    return load_file(weights).scale
 
 
 def positive(text: str) -> int:
@@ -294,6 +304,7 @@ def run_upscale(args: argparse.Namespace) -> int:
     output = Path(args.output) if args.output is not None else None
     into_folder = output is not None and (os.path.isdir(output) or args.output.endswith(("/", os.sep)))
     folder = output if output is None or into_folder else output.parent
+    args.scale = args.scale or (scale_of(None, args.weights),)
     with signals_cancel() as cancel, made_folder(folder or Path()):
         return run_jobs(inputs_and_jobs(args, output, into_folder), args, cancel)
 
@@ -303,8 +314,8 @@ def run_compare(args: argparse.Namespace) -> int:
     from vsr.media.folder import made_folder
 
     with signals_cancel() as cancel, made_folder(args.output.parent):
-        job = Job(args.input, args.output, args.scale, overwrite=args.overwrite, compare=args.layout,
-                  **job_options(args))
+        job = Job(args.input, args.output, scale_of(args.scale, args.weights), overwrite=args.overwrite,
+                  compare=args.layout, **job_options(args))
         check_job(job)
         return run_jobs([(job.input, [job])], args, cancel)
 
@@ -457,7 +468,7 @@ def run_live(args: argparse.Namespace) -> int:
         assert asked_size.width is not None and asked_size.height is not None  # --size has both
         size = asked_size.width, asked_size.height
     model = load_file(args.weights, args.scale) if args.weights else args.model
-    choice = Choice(model, args.scale, args.engine, args.precision, args.threads)
+    choice = Choice(model, scale_of(args.scale, args.weights), args.engine, args.precision, args.threads)
     part = None
     if args.region:
         width, height, x, y = args.region
@@ -625,7 +636,7 @@ def run_bench(args: argparse.Namespace) -> int:
     from vsr.models.catalogue import load_file
 
     model = load_file(args.weights, args.scale) if args.weights else args.model
-    scale = model.scale if args.weights else args.scale or 2
+    scale = scale_of(args.scale, args.weights)
     if args.play is not None:
         if args.weights:
             raise UsageError("--play measures the window, too, which shows the models that ship; leave out --weights")
@@ -745,9 +756,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     if args.precision != "auto" and not args.engine:
         raise UsageError("--precision is an engine's; name one with --engine")
-    models = dict(model_upscale(model, args.scale, args.engine, args.precision, warn=tell_warning)
+    scale = scale_of(args.scale, next(iter(args.weights), None))
+    models = dict(model_upscale(model, scale, args.engine, args.precision, warn=tell_warning)
                   for model in [*args.model, *args.weights] or ["fsrcnn-s"])
-    results = [Evaluation(name, args.scale, []) for name in models]
+    results = [Evaluation(name, scale, []) for name in models]
     shown = [metric for metric in SCORE_FORMATS if metric != "vmaf" or has_vmaf()]
     rows = csv.DictWriter(sys.stdout, [
         "model", "scale", "name", *shown, *(f"bicubic_{metric}" for metric in shown), "frames",
@@ -755,7 +767,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     def show(found: Sequence[Score]) -> None:
         if args.csv:
-            rows.writerows({"model": result.model, "scale": args.scale, "name": score.name, **score.to_json(args.time)}
+            rows.writerows({"model": result.model, "scale": scale, "name": score.name, **score.to_json(args.time)}
                            for result, score in zip(results, found, strict=True))
             sys.stdout.flush()
         elif not args.json:
@@ -763,14 +775,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     width = max(len(printable(path.name)) for path in [Path("average"), *files(args.data)])
     with on_signals():
-        for found in scores(args.data, args.scale, models, frames=args.frames, vmaf=has_vmaf(), warn=tell_warning):
+        for found in scores(args.data, scale, models, frames=args.frames, vmaf=has_vmaf(), warn=tell_warning):
             if not results[0].images:  # not before: where nothing can be scored nothing is printed
                 if not has_vmaf():
                     tell("vsr: VMAF is left out: there is no ffmpeg command with libvmaf here")
                 if args.csv:
                     rows.writeheader()
                 elif not args.json:
-                    print(score_head(list(models), args.scale, width, shown, args.time))
+                    print(score_head(list(models), scale, width, shown, args.time))
             for result in results:
                 result.images.append(found[result.model])
             show([found[name] for name in models])
@@ -862,7 +874,7 @@ def run_export(args: argparse.Namespace) -> int:
     from vsr.export import FORMATS
     from vsr.models.catalogue import load, load_file
 
-    weights = load_file(args.weights, args.scale) if args.weights else load(args.model, args.scale or 2)
+    weights = load_file(args.weights, args.scale) if args.weights else load(args.model, scale_of(args.scale))
     content = FORMATS[args.format](weights, args.luma)
     write_files({args.output: lambda path: path.write_bytes(content)}, args.weights, args.overwrite)
     print(f"{printable(str(args.output))}: {printable(weights.name)} x{weights.scale} for {args.luma} luma, "
