@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import av
@@ -23,13 +23,13 @@ from conftest import Clip, Nearest
 from skimage.metrics import structural_similarity
 from test_networks import random_net
 
-from vsr.cli import main
-from vsr.errors import InputError
+from vsr.cli import main, parser
+from vsr.errors import InputError, UsageError
 from vsr.frame import Color, Frame
 from vsr.media.pixels import views
 from vsr.models.catalogue import random_weights, save_file
-from vsr.models.networks import NETWORKS
-from vsr.quality.evaluate import evaluate, network, scores, through_engine
+from vsr.models.networks import BORDERS, NETWORKS
+from vsr.quality.evaluate import evaluate, model_upscale, network, scores, through_engine
 from vsr.quality.metrics import SCALE_WEIGHTS, Metrics, average, flicker, psnr, score, ssim
 from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma, rgb_to_luma
 from vsr.quality.vmaf import Vmaf, has_vmaf
@@ -342,6 +342,38 @@ def test_an_engine_measures_as_its_float_network(tmp_path: Path) -> None:
         measured = evaluate(tmp_path, "engine", 2, through_engine(engine)).average
     exact = evaluate(tmp_path, "network", 2, network(weights)).average
     assert measured.psnr == pytest.approx(exact.psnr, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["srcnn-9-1-5", "fsrcnn-s"])
+def test_the_border_is_chosen_at_test_time_and_changes_nothing_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(path, random_net(NETWORKS[name], 3).to_weights(name))
+    low = smooth(24, 20).astype(np.float32)
+    made = {border: model_upscale(path, 3, border=border)[1](low) for border in (None, *BORDERS)}
+    reach = 3 * NETWORKS[name].margin(3)
+    inner = np.s_[reach:-reach, reach:-reach]
+    assert np.array_equal(made[None], made["replicated"]) and made[None][inner].std() > 1
+    for one, other in pairwise(BORDERS):
+        apart = np.abs(made[one] - made[other])
+        assert apart[inner].max() < 0.01 and min(apart[0].max(), apart[-1].max(), apart[:, 0].max()) > 1
+
+
+def test_a_border_is_for_float_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), smooth(40, 50))
+
+    def made(*more: str) -> dict[str, dict[str, float]]:
+        models = ["--model", "bicubic", "--model", "fsrcnn-s"]
+        assert main(["evaluate", "--data", str(tmp_path), "--json", *models, *more]) == 0
+        return {each["model"]: each["average"] for each in map(json.loads, capsys.readouterr().out.splitlines())}
+
+    own, zero = made(), made("--border", "zero")
+    assert own == made("--border", "replicated") and own["bicubic"] == zero["bicubic"]
+    assert zero["fsrcnn-s"]["psnr"] < own["fsrcnn-s"]["psnr"]
+    assert main(["evaluate", "--data", str(tmp_path), "--border", "zero", "--engine", "reference"]) == 2
+    assert "--engine" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    with pytest.raises(UsageError):  # the command line has all that there are
+        parser().parse_args(["evaluate", "--data", "a", "--border", "none"])
+    assert all(parser().parse_args(["evaluate", "--data", "a", "--border", border]) for border in BORDERS)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

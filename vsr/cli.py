@@ -160,6 +160,9 @@ def parser() -> Parser:
     sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
+    sub.add_argument("--border", choices=("replicated", "zero", "normalised"), help="what float networks see beyond the "
+                     "picture: its outermost pixels, zeros in every layer, or zeros that sums are normalised for; "
+                     "default: what the weights are for")
     sub.add_argument("--frames", type=positive, metavar="N", help="only the first N of a video")
     sub.add_argument("--time", action="store_true", help="add seconds per picture")
     form = sub.add_mutually_exclusive_group()
@@ -756,8 +759,10 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     if args.precision != "auto" and not args.engine:
         raise UsageError("--precision is an engine's; name one with --engine")
+    if args.border and args.engine:
+        raise UsageError("--border is the float network's; leave out --engine")
     scale = scale_of(args.scale, next(iter(args.weights), None))
-    models = dict(model_upscale(model, scale, args.engine, args.precision, warn=tell_warning)
+    models = dict(model_upscale(model, scale, args.engine, args.precision, border=args.border, warn=tell_warning)
                   for model in [*args.model, *args.weights] or ["fsrcnn-s"])
     results = [Evaluation(name, scale, []) for name in models]
     shown = [metric for metric in SCORE_FORMATS if metric != "vmaf" or has_vmaf()]

@@ -156,11 +156,12 @@ def _score(path: Path, lumas: Iterable[np.ndarray], scale: int, models: Mapping[
 
 
 def model_upscale(model: str | Path, scale: int, engine: str | None = None, precision: str = "auto", bits: int = 16,
-                  warn: Warn | None = None) -> tuple[str, Upscale]:
+                  border: str | None = None, warn: Warn | None = None) -> tuple[str, Upscale]:
     """A model's name and its function: the float network (the papers' measure), or an engine where one is named.
 
     ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
-    goes to ``warn``. Raises UsageError for an unknown model, scale or engine, and for a network for colours.
+    goes to ``warn``. ``border``, one of `vsr.models.networks.BORDERS`, is for the float network instead of its own,
+    bicubic has none. Raises UsageError for an unknown model, scale or engine, and for a network for colours.
     """
     source: str | Weights = load_file(model, scale) if isinstance(model, Path) else model
     name = str(model)
@@ -174,6 +175,8 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
         source = load(source, scale)
     if source.network.channels != 1:
         raise UsageError(f"'{name}' takes {source.network.channels} channels, and what is scored is luma")
+    if border:
+        source = replace(source, network=replace(source.network, border=border))
     return name, network(source)
 
 
