@@ -160,8 +160,8 @@ def parser() -> Parser:
     sub.add_argument("-s", "--scale", type=int, metavar="N", help=SCALE_HELP)
     sub.add_argument("--engine", help="measure this engine (on 16-bit luma) instead of the float network")
     sub.add_argument("--precision", default="auto")
-    sub.add_argument("--border", choices=("replicated", "zero", "normalised"), help="what float networks see beyond the "
-                     "picture: its outermost pixels, zeros in every layer, or zeros that sums are normalised for; "
+    sub.add_argument("--border", choices=("replicated", "zero", "normalised"), help="what float networks see beyond "
+                     "the picture: its outermost pixels, zeros in every layer, or zeros that sums are normalised for; "
                      "default: what the weights are for")
     sub.add_argument("--frames", type=positive, metavar="N", help="only the first N of a video")
     sub.add_argument("--time", action="store_true", help="add seconds per picture")
