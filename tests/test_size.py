@@ -79,6 +79,7 @@ def test_a_factor_is_just_that() -> None:
     ((854, 480), "height", "1080", 3, (1922, 1080)),  # 1921.5
     ((853, 480), "height", "720", 2, (1280, 720)),  # 1279.5
     ((640, 360), "height", "541", 2, (962, 541)),  # 961.8; what was asked for is not rounded
+    ((640, 480), "fit", "720p", 2, (960, 720)),
     ((1280, 720), "fit", "1080p", 2, (1920, 1080)),
     ((1280, 720), "fit", "4k", 3, (3840, 2160)),
     ((720, 1280), "fit", "1080p", 2, (1080, 1920)),  # upright, and so is the box
@@ -154,7 +155,7 @@ def test_nothing_is_shrunk_and_nothing_grows_absurdly(
 
 @given(width=st.integers(1, 4000), height=st.integers(1, 4000), aspect=st.none() | st.fractions(Fraction(1, 4), 4),
        rotation=st.sampled_from([0, 90, 180, -90]),
-       flag=st.sampled_from(["1080p", "1440p", "4k"]) | st.integers(16, 4000) | st.tuples(*[st.integers(16, 4000)] * 2))
+       flag=st.sampled_from(["720p", "1080p", "1440p", "4k"]) | st.integers(16, 4000) | st.tuples(*[st.integers(16, 4000)] * 2))
 def test_whatever_comes_out_is_right(width: int, height: int, aspect: Fraction | None, rotation: int,
                                      flag: str | int | tuple[int, int]) -> None:
     info = video(width, height, aspect, rotation)

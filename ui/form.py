@@ -32,7 +32,7 @@ class Form(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.scale = QComboBox(editable=True)
-        for text in ("×2", "×3", "×4", "1080p", "1440p", "4K"):
+        for text in ("×2", "×3", "×4", "720p", "1080p", "1440p", "4K"):
             self.scale.addItem(text, text.lower().replace("×", "x"))
         self.scale.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.model = QComboBox()

@@ -71,7 +71,7 @@ def parser() -> Parser:
                       help=f"{SCALE_HELP}; several make a file each in one pass")
     size.add_argument("--size", metavar="WxH", help="this size exactly")
     size.add_argument("--height", metavar="H", help="this height, the width as it follows")
-    size.add_argument("--fit", metavar="SCREEN", help="as large as fits into 1080p, 1440p or 4k")
+    size.add_argument("--fit", metavar="SCREEN", help="as large as fits into 720p, 1080p, 1440p or 4k")
     add_job_options(sub)
     sub.add_argument("--stream", type=int, metavar="N", help="the video to upscale, as 'vsr probe' counts streams")
     sub.add_argument("--deinterlace", default="auto", help="auto (default: interlaced frames only), on (all), off")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # numpy is not needed to read a command line
     from vsr.frame import VideoInfo
 
 FACTORS = (2, 3, 4)  # by which engines enlarge
-BOXES = {"1080p": (1920, 1080), "1440p": (2560, 1440), "4k": (3840, 2160)}
+BOXES = {"720p": (1280, 720), "1080p": (1920, 1080), "1440p": (2560, 1440), "4k": (3840, 2160)}
 SHORTEST, LONGEST = 16, 16384  # pixels a side
 
 
