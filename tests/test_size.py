@@ -155,7 +155,8 @@ def test_nothing_is_shrunk_and_nothing_grows_absurdly(
 
 @given(width=st.integers(1, 4000), height=st.integers(1, 4000), aspect=st.none() | st.fractions(Fraction(1, 4), 4),
        rotation=st.sampled_from([0, 90, 180, -90]),
-       flag=st.sampled_from(["720p", "1080p", "1440p", "4k"]) | st.integers(16, 4000) | st.tuples(*[st.integers(16, 4000)] * 2))
+       flag=st.sampled_from(["720p", "1080p", "1440p", "4k"]) | st.integers(16, 4000)
+       | st.tuples(*[st.integers(16, 4000)] * 2))
 def test_whatever_comes_out_is_right(width: int, height: int, aspect: Fraction | None, rotation: int,
                                      flag: str | int | tuple[int, int]) -> None:
     info = video(width, height, aspect, rotation)
