@@ -16,7 +16,7 @@ from vsr.models.catalogue import load_file
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import NETWORKS, Network
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
-from vsr.training import paper
+from vsr.training import paper, run
 from vsr.training.data import FOLDERS, SHRINKS, split
 from vsr.training.paper import (
     SubImages,
@@ -147,8 +147,8 @@ def test_first_weights_are_the_papers() -> None:
 @pytest.mark.parametrize("recipe", [TINY, TINY_SRCNN], ids=lambda recipe: recipe.model)
 def test_a_killed_run_goes_on_to_the_same_bits(recipe: PaperRecipe, pictures: Path, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(paper, "REPORT_STEPS", 8)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "REPORT_STEPS", 8)
 
     class Killed(BaseException):
         pass
@@ -166,14 +166,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(recipe: PaperRecipe, pictures: Pa
     assert all(np.array_equal(a.weight, b.weight) for a, b in zip(straight.layers, resumed.layers, strict=True))
     card = json.loads((tmp_path / "a" / f"{recipe.name}.json").read_text())
     assert card["recipe"] == json.loads(json.dumps(asdict(recipe))) and card["parameters"] == straight.parameters
-    assert [entry["backprops"] for entry in card["log"]] == [64, 128, 192]
+    assert [entry["iteration"] for entry in card["log"]] == [8, 16, 24]
     assert {"psnr", "bicubic_psnr", "ssim"} <= card["scores"]["Set5"].keys() and "Set14" not in card["scores"]
     with pytest.raises(UsageError, match="another version of the recipe"):
         train_paper(replace(recipe, rate=1.0), pictures, tmp_path / "a", "cpu")
 
 
 def test_training_learns(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paper, "REPORT_STEPS", 200)
+    monkeypatch.setattr(run, "REPORT_STEPS", 200)
     path = train_paper(replace(TINY, iterations=400), pictures, tmp_path, "cpu", say=lambda line: None)
     log = json.loads(path.with_suffix(".json").read_text())["log"]
     assert log[1]["loss"] < 0.7 * log[0]["loss"] and log[1]["psnr"] > log[0]["psnr"] + 1

@@ -21,13 +21,13 @@ from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network, fsrcnn, srcnn
 from vsr.quality.evaluate import network
 from vsr.quality.protocol import crop_to_multiple, imresize
-from vsr.training import train as training
+from vsr.training import run
 from vsr.training.data import FOLDERS, Patches, split, twin, twins
 from vsr.training.drawn import PANEL, dithered, page
 from vsr.training.quantize import calibrate, quantized, rounded
 from vsr.training.recipes import RECIPES, Recipe, find
 from vsr.training.soap import SOAP
-from vsr.training.train import train
+from vsr.training.train import GradientClip, train
 from vsr.training.transfer import solve_deconvolution
 
 RECIPE = Recipe("tiny_x2", "tiny", 2, str(fsrcnn(8, 4, 1)), iterations=24, rate=1e-2, sets=("t91", "bsds500test"),
@@ -56,8 +56,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(start: Recipe | None, pictures: P
         recipe = replace(RECIPE, name="tiny_x2_int8", start=start.name, quantized=True)
         for folder in ("a", "b"):
             train(start, pictures, tmp_path / folder, "cpu", say=lambda line: None)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training, "REPORT_STEPS", 8)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "REPORT_STEPS", 8)
 
     class Killed(BaseException):
         pass
@@ -262,14 +262,14 @@ def test_a_share_of_the_patches_is_dithered(pictures: Path, tmp_path: Path) -> N
 
 def test_a_gradient_far_longer_than_usual_is_cut() -> None:
     parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(1))]
-    length = math.inf
+    clip = GradientClip()
     for steps, size in enumerate([*[1.0] * 200, 1000.0, 1.0]):
         for parameter in parameters:
             parameter.grad = torch.full_like(parameter, size / 2)
-        length = training.bounded(parameters, length, steps)
+        clip(parameters)
         found = math.hypot(*(parameter.grad.norm().item() for parameter in parameters))  # type: ignore[union-attr]
         assert found == pytest.approx(2 if size > 1 else 1, rel=1e-4)
-        assert length == pytest.approx(1 if steps < 200 else 1.01, abs=1e-3)
+        assert clip.length == pytest.approx(1 if steps < 200 else 1.01, abs=1e-3)
 
 
 def test_soap_turns_a_badly_conditioned_problem_straight() -> None:

@@ -5,10 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vsr.errors import InputError, OutputError, UsageError
-from vsr.models.catalogue import load_file, save_file, write_whole
+from vsr.errors import InputError
+from vsr.models.catalogue import load_file, save_file
 from vsr.models.fsrcnn import Net, bias_of
 from vsr.models.networks import DECONVOLUTION, Network
 from vsr.quality.evaluate import evaluate, network
@@ -27,10 +23,9 @@ from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
 from vsr.training.data import split
 from vsr.training.recipes import PaperRecipe
-from vsr.training.train import CHECKPOINT_SECONDS, check_finite, revision
+from vsr.training.run import Run, go_on_from
 
 MOMENTUM = 0.9
-REPORT_STEPS = 2000
 # MATLAB's rgb2ycbcr: rows make Y, Cb and Cr of R, G and B, all of 0 to 255.
 YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
@@ -49,7 +44,6 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    commit = revision()
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = starting_net(recipe, out)
@@ -57,67 +51,22 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
     images = SubImages(recipe, net, (pair for path in training for pair in pairs(path, recipe, recipe.shrinks)))
     net.to(device)
     optimizer = torch.optim.SGD(groups(net, recipe), momentum=MOMENTUM)
-    log: list[dict[str, float]] = []
-    iteration, seconds = 0, 0.0
-
-    checkpoint = out / f"{recipe.name}.checkpoint"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state["recipe"] != dataclasses.asdict(recipe):
-            raise UsageError(f"'{checkpoint}' belongs to another version of the recipe; remove it to start again")
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        rng.bit_generator.state = state["rng"]
-        iteration, seconds, log, commit = (state[key] for key in ("iteration", "seconds", "log", "commit"))
-        say(f"{recipe.name}: continues at iteration {iteration}")
-
-    def save_checkpoint() -> None:
-        state = {"recipe": dataclasses.asdict(recipe), "net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                 "rng": rng.bit_generator.state, "iteration": iteration, "seconds": seconds, "log": log,
-                 "commit": commit}
-        torch.save(state, checkpoint.with_suffix(".writing"))
-        os.replace(checkpoint.with_suffix(".writing"), checkpoint)
-
     validation = [pair for path in held_out for pair in pairs(path, recipe, (1.0,))]
+    run = Run(recipe, out, {"net": net, "optimizer": optimizer}, rng, device, say)
     say(f"{recipe.name}: {len(training)} pictures, {len(images)} sub-images, on {device}")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
-    mean_loss, saved, begun, first = 0.0, time.monotonic(), time.monotonic() - seconds, iteration
-    while iteration < recipe.iterations:
+    while run.iteration < recipe.iterations:
         low, high = (torch.from_numpy(array).to(device) for array in images.draw(recipe.batch, rng))
         optimizer.zero_grad()
         errors = (images.made(low) - high)[:, list(recipe.loss_channels)]
         loss = errors.square().sum((1, 2, 3)).mean()  # [E14, equation 4]
-        check_finite(loss.item(), recipe.name, iteration)
+        mean = run.check(loss.item()) / errors[0].numel()
         (recipe.loss_weight * loss).backward()
         optimizer.step()
-        iteration += 1
-        mean_loss += (loss.item() / errors[0].numel() - mean_loss) * max(1 / REPORT_STEPS, 1 / (iteration - first))
-        seconds = time.monotonic() - begun
-        if iteration % REPORT_STEPS == 0 or iteration == recipe.iterations:
-            quality = float(np.mean([psnr(*compared(net, pair, recipe)) for pair in validation]))
-            log.append({"iteration": iteration, "backprops": iteration * recipe.batch, "seconds": round(seconds),
-                        "loss": mean_loss, "psnr": quality})
-            eta = (recipe.iterations - iteration) * seconds / iteration
-            say(f"{recipe.name}: {iteration}/{recipe.iterations}  loss {mean_loss * 255**2:.2f}  "
-                f"validation {quality:.3f} dB  {seconds:.0f} s, {eta:.0f} s to go")
-        if time.monotonic() - saved > CHECKPOINT_SECONDS or iteration == recipe.iterations:
-            save_checkpoint()
-            saved = time.monotonic()
+        run.step(mean, lambda: float(np.mean([psnr(*compared(net, pair, recipe)) for pair in validation])))
 
     path = out / f"{recipe.name}.safetensors"
     save_file(path, net.cpu().to_weights(recipe.model))
-    card: dict[str, Any] = {
-        "model": recipe.model, "scale": recipe.scale, "network": recipe.network, "parameters": net.network.parameters,
-        "recipe": dataclasses.asdict(recipe), "before": before(recipe, out), "pictures": len(training),
-        "sub_images": len(images), "iterations": recipe.iterations, "seconds": log[-1]["seconds"],
-        "validation_psnr": round(log[-1]["psnr"], 4), "commit": commit, "scores": scores(path, recipe, data),
-        "log": log,
-    }
-    write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
-    say(f"{recipe.name}: wrote {path}")
+    run.write_card(path, pictures=len(training), sub_images=len(images), scores=scores(path, recipe, data))
     return path
 
 
@@ -135,14 +84,7 @@ def starting_net(recipe: PaperRecipe, out: Path) -> Net:
             for convolution, _ in net.layers():
                 nn.init.normal_(convolution.weight, std=0.001)
         return net
-    path = out / f"{recipe.start}.safetensors"
-    for needed in (path, path.with_suffix(".json")):
-        if not needed.is_file():
-            raise UsageError(f"the recipe starts from '{needed}', which does not exist; train '{path.stem}' first")
-    done = Net.from_weights(load_file(path))
-    keep = {key: value for key, value in done.state_dict().items()
-            if done.scale == net.scale or not key.startswith("deconvolution")}
-    net.load_state_dict(keep, strict=False)
+    go_on_from(net, out / f"{recipe.start}.safetensors")
     return net
 
 
@@ -160,14 +102,6 @@ def groups(net: Net, recipe: PaperRecipe) -> list[dict[str, Any]]:
         for parameter in layer:
             parameter.requires_grad_(True)
     return [{"params": layer, "lr": rate} for layer, rate in chosen]
-
-
-def before(recipe: PaperRecipe, out: Path) -> list[dict[str, Any]]:
-    """The recipes that this one goes on from, the last first."""
-    if recipe.start is None:
-        return []
-    start = json.loads((out / f"{recipe.start}.json").read_text("utf-8"))
-    return [start["recipe"], *start["before"]]
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------
