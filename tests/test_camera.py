@@ -116,7 +116,8 @@ def test_an_address_is_shown_without_who_logs_in() -> None:
     ("source", "said"),
     [("", "no name"), ("ftp://me:secret@host/x", "no kind of stream"), ("file:///etc/passwd", "no kind of stream"),
      ("concat://a", "no kind"), ("http://", "names no host"), ("http://[::1", "names no host"),
-     ("screen:10", "screen:WIDTH")],
+     ("http:/me:secret@host/x", "begins with http://"), ("RTSP:me:secret@host/x", "begins with rtsp://"),
+     ("99999999999", "no camera's number"), ("screen:10", "screen:WIDTH")],
 )
 def test_what_cannot_be_a_source_is_refused(source: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as raised:
@@ -473,7 +474,7 @@ def test_a_camera_that_speaks_rtsp(clip: Clip) -> None:
 def test_motion_jpeg_over_http() -> None:
     times: dict[int, float] = {}
     with served(motion_jpeg(times, 20)) as address:
-        frames = first(f"{address}/live", 8)
+        frames = first(f"{address.replace('http', 'HTTP')}/live", 8)
     numbers = [read_number(frame.luma) for frame in frames]
     assert numbers == list(range(numbers[0], numbers[0] + 8))
     assert frames[0].color.range == FULL_RANGE

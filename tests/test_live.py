@@ -350,6 +350,37 @@ def test_a_source_that_stalls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         assert said(live, "back")
 
 
+def test_a_source_that_gives_few_pictures_a_second_is_not_taken_for_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which two seconds lie between its pictures, and then ten."""
+    monkeypatch.setattr(live_module, "_STALLED_S", 1.0)
+    clock, stop = [0.0], threading.Event()
+
+    def pictures() -> Iterator[np.ndarray]:
+        for number in itertools.count():
+            time.sleep(0.02)
+            clock[0] += 10 if stop.is_set() else 1.9
+            time.sleep(0.3)  # it is looked at what it gives
+            while stop.is_set():
+                time.sleep(0.01)
+            clock[0] += 0.1
+            yield yuyv(numbered(number))
+
+    with opened(capture=lambda number: Cam(pictures(), "YUYV"), now=lambda: clock[0]) as live:
+        try:
+            next_of(live, lambda shown: live.ready)
+            for _ in range(3):  # from which it is known how many it gives
+                next_of(live)
+            live.messages.clear()
+            for _ in range(4):
+                next_of(live)
+            assert not live.messages
+            stop.set()
+            assert "no picture for 6 s" in said(live, "stalled")
+        finally:
+            stop.clear()
+        assert said(live, "back")
+
+
 def test_a_source_that_is_not_there_at_first_is_an_error() -> None:
     def capture(number: int) -> Cam:
         cam = Cam(iter([]))
@@ -689,6 +720,18 @@ def test_only_the_region_is_enlarged() -> None:
         next_of(live, lambda shown: shown.sr.box == whole.sr.box)
 
 
+def test_where_the_region_lies_beyond_the_picture_all_of_it_is_shown() -> None:
+    with opened(capture=lambda number: Cam(still(), "YUYV"), region=Box(5000, 5000, 5010, 5010)) as live:
+        for _ in range(3):
+            shown = next_of(live, lambda shown: live.ready)
+            assert shown.sr is not None and shown.sr.box == Box(0, 0, 480, 96)
+        assert [message for code, message in live.messages if code == "region"] == [
+            "the region lies beyond the picture of 480x96; all of it is shown"]
+        live.region = Box(400, 0, 5000, 5000)
+        shown = next_of(live, lambda shown: shown.sr.box.width < 480)
+        assert shown.sr is not None and shown.sr.box == Box(400, 0, 480, 96)
+
+
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 
@@ -768,6 +811,9 @@ def test_the_command_in_plain_words(capsys: pytest.CaptureFixture[str], clip: Cl
         (["--source", "test", "--region", "10"], 2, "not a part of a picture"),
         (["--source", "test", "--pixel-format", "x"], 2, "four letters"),
         (["--source", "test", "--duration", "0"], 2, "no length of time"),
+        (["--source", "http:/me:secret@127.0.0.1:9/x"], 2, "begins with http://"),
+        (["http://me:secret@127.0.0.1:9/x"], 2, "unrecognized arguments: http://127.0.0.1:9/x"),
+        (["--source", "99999999999"], 2, "no camera's number"),
         (["--source", "no/such/file.mp4"], 3, "does not exist"),
         (["--source", "http://me:secret@127.0.0.1:9/x"], 3, "cannot be opened"),
     ],
@@ -777,6 +823,13 @@ def test_what_the_command_refuses(arguments: list[str], status: int, said: str,
     assert main(["live", "--headless", *arguments]) == status
     err = capsys.readouterr().err
     assert said in err and "secret" not in err and len(err.splitlines()) == 1
+
+
+def test_the_command_ends_though_its_region_lies_beyond_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["live", "--source", "test", "--headless", "--model", "bicubic", "--size", "480x96"]
+    assert main([*arguments, "--region", "10x10+5000+5000", "--duration", "0.2"]) == 0
+    out = capsys.readouterr()
+    assert "→ 960x192" in out.out and "beyond the picture of 480x96" in out.err
 
 
 def test_the_command_lists_cameras(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

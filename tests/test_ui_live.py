@@ -121,6 +121,14 @@ def test_a_region_is_dragged_with_shift(page: LivePage, qtbot: Any) -> None:
     assert live.region == region
 
 
+def test_a_region_beyond_the_picture_is_given_up(page: LivePage, qtbot: Any) -> None:
+    page.watch("test", page.panel.choice, page.panel.wish, region=vsr.Box(5000, 5000, 5100, 5100))
+    until(qtbot, lambda: page.panel.about.text().startswith("640×360"))
+    until(qtbot, lambda: any("beyond the picture" in text for text in said(page)))
+    assert page.bridge.live is not None and page.bridge.live.region is None and not page._region.isChecked()
+    until(qtbot, lambda: len(page.canvas.scene()) == 2)
+
+
 def test_the_command_opens_the_page(page: LivePage, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ui.app
     from vsr.cli import main

@@ -123,11 +123,7 @@ class LiveBridge(QObject):
     def _paint(self, shown: vsr.Shown, made: list[vsr.Live]) -> Drawn:
         """In the live picture's thread. A region is all of the picture that there is."""
         painted = paint(shown, Wish(self.difference))
-        whole = vsr.Box(0, 0, shown.source.width, shown.source.height)
-        region = made[0].region if made else None
-        within = region.within(whole) if region else whole
-        if within.width <= 0 or within.height <= 0:
-            within = whole
+        within = made[0].kept(shown.source) if made else vsr.Box(0, 0, shown.source.width, shown.source.height)
 
         def moved(image: Image | None) -> Image | None:
             if image is None:
@@ -592,6 +588,8 @@ class LivePage(QWidget):
         told = []
         while live.messages:
             told.append(live.messages.popleft())
+        if any(code == "region" for code, _ in told):
+            self._keep_to(None)
         self._told(told)
 
     def _told(self, told: list[tuple[str, str]]) -> None:

@@ -254,7 +254,9 @@ def file_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("an input has no name; name a file")
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"'{text}' is an address, and inputs are files; download it first")
+        from vsr.media.camera import shown_name
+
+        raise argparse.ArgumentTypeError(f"'{shown_name(text)}' is an address, and inputs are files; download it first")
     return Path(text)
 
 
@@ -943,7 +945,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args, more = parser().parse_known_args(arguments)
         if more and (args.command != "upscale" or any(text.startswith("-") for text in more)):
-            raise UsageError(f"unrecognized arguments: {' '.join(more)} (see 'vsr {args.command} --help')")
+            from vsr.media.camera import shown_name
+
+            told = " ".join(map(shown_name, more))
+            raise UsageError(f"unrecognized arguments: {told} (see 'vsr {args.command} --help')")
         if more:  # inputs behind options, which argparse does not add to those before
             args.inputs += map(Path, more)
         return args.run(args)

@@ -42,6 +42,7 @@ LEAST_FPS = 24.0  # that are held where the source says no more
 _USUAL_FPS, _MOST_FPS = 30.0, 240.0  # of a source that does not say; more is a time base that is taken for a rate
 _GLANCE_S = 0.05  # after which the source is looked at again that gives nothing
 _STALLED_S = 1.0  # without a frame: then it is told
+_MISSED = 3  # so many frames must be missing then, of a source that gives few a second
 _FOLLOW = 0.1  # the weight of a frame in what painting is taken to take
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 8.0  # before a lost source is tried again
 _PATIENCE_S = 2.0  # for which a source that answers nobody is waited for when it is closed
@@ -57,8 +58,9 @@ class Live:
     ``now`` is the clock.
 
     ``name`` is the source's, as it may be shown. ``messages`` collects (code, message) pairs: the source is 'lost',
-    gives nothing ('stalled') or is 'back', an 'engine' fails, what enlarges changes ('mode'); and what becomes of
-    files and the virtual camera: 'recorded', 'saved', 'virtual', 'disk', 'leftover', 'microphone' or an 'output' error.
+    gives nothing ('stalled') or is 'back', an 'engine' fails, what enlarges changes ('mode'), the 'region' lies beyond
+    the picture; and what becomes of files and the virtual camera: 'recorded', 'saved', 'virtual', 'disk', 'leftover',
+    'microphone' or an 'output' error.
     A source that cannot be opened in the first place raises ``InputError`` from `take`; later it is tried again until
     it is there. Raises ``UsageError`` for a source or a choice that there is not.
     """
@@ -96,6 +98,7 @@ class Live:
         self._trouble: str | None = None  # what is told of the source and is not over
         self._mode = ""
         self._opened_for: tuple[str | None, str | None] = None, None
+        self._beyond: tuple[Box, int, int] | None = None  # a region that was told to lie beyond a picture of that size
         with contextlib.ExitStack() as stack:
             self._outlets = stack.enter_context(Outlets(self._say))
             self._captured = stack.enter_context(newest(self._frames(), patience=_PATIENCE_S))
@@ -154,6 +157,18 @@ class Live:
     def ended(self) -> bool:
         """Whether there will be no more, as of a file that was played to its end."""
         return self._pictures.ended
+
+    def kept(self, frame: Frame) -> Box:
+        """The region as far as there is a picture; all of that where it lies beyond, which is told."""
+        whole, region = Box(0, 0, frame.width, frame.height), self.region
+        within = whole.within(region or WHOLE)
+        if region is None or (within.width > 0 and within.height > 0):
+            return within
+        if self._beyond != (region, frame.width, frame.height):
+            self._beyond = region, frame.width, frame.height
+            said = f"the region lies beyond the picture of {frame.width}x{frame.height}; all of it is shown"
+            self._say("region", said)
+        return whole
 
     def take(self, timeout: float | None = 0) -> Shown | None:
         """The newest picture, once; None where there is none (after ``timeout`` seconds; None waits). Its ``time`` is
@@ -330,9 +345,10 @@ class Live:
                 ladder.close()
 
     def _look_whether_stalled(self) -> None:
-        last = self._measures.last_came
-        if self._ready.is_set() and last is not None and self._now() - last > _STALLED_S:
-            self._tell("stalled", f"{self.name} has given no picture for {_STALLED_S:g} s")
+        last, period_s = self._measures.last_came, max(self._measures.gap_s, 1 / self._rate if self._rate else 0)
+        longest_s = max(_STALLED_S, _MISSED * float(period_s))
+        if self._ready.is_set() and last is not None and self._now() - last > longest_s:
+            self._tell("stalled", f"{self.name} has given no picture for {longest_s:.3g} s")
 
     @property
     def fps(self) -> float:
@@ -356,7 +372,7 @@ class Live:
     def _shown(self, frame: Frame, step: Step, outlets: Sequence[Outlet]) -> Shown:
         """What is looked at of a frame; all of it where an outlet takes it."""
         frame = replace(frame, color=seen_color(frame.color, frame.width, frame.height))
-        within = Box(0, 0, frame.width, frame.height).within(self.region or WHOLE)
+        within = self.kept(frame)
         wanted = {side for outlet in outlets for side in SIDES[outlet.side]}
         sides, (left, right) = step.sides, (
             within if side in wanted else box and box.within(within)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
+from statistics import median
 
 from vsr.events import LiveMeter
 
@@ -29,6 +31,12 @@ class Measures:
     @property
     def last_came(self) -> float | None:
         return self._came[-1] if self._came else None
+
+    @property
+    def gap_s(self) -> float:
+        """Between two of the last frames that came, as a rule."""
+        lasts = list(itertools.islice(reversed(self._came), _METER_FRAMES))
+        return median(later - earlier for later, earlier in itertools.pairwise(lasts)) if len(lasts) > 1 else 0.0
 
     def came(self, now: float, work_ms: float) -> None:
         """A frame was captured."""

@@ -49,6 +49,8 @@ _BEHIND_S, _LEVEL_S = 0.5, 0.1  # so late only key frames are decoded, until it 
 _CATCHING_UP_S = 2.0  # after which lateness is taken for the network's, not the decoder's
 _HOPELESS = 200  # packets of a stream without a picture after which it is given up
 _SCREEN = re.compile(r"screen(?::(\d+)x(\d+)\+(\d+)\+(\d+))?")
+_NO_ADDRESS = re.compile(rf"({'|'.join(PROTOCOLS)}):(?!//)", re.IGNORECASE)  # which FFmpeg would take for one
+_MOST_CAMERAS = 1 << 16
 _TEST_SIZE, _TEST_RATE = (640, 360), Fraction(30)
 _PERIOD = 256  # pixels after which the test pattern repeats
 _STEP = 4  # pixels that it moves with each frame
@@ -163,6 +165,10 @@ def check_source(source: str) -> None:
             host = None
         if not host:
             raise UsageError(f"{shown_name(source)} is no address: it names no host")
+    elif match := _NO_ADDRESS.match(source):  # it may hold a password, too
+        raise UsageError(f"an address begins with {match[1].lower()}://, with two strokes")
+    if source.isascii() and source.isdigit() and int(source) >= _MOST_CAMERAS:
+        raise UsageError(f"{source} is no camera's number; --list lists those that there are")
     if source.startswith("screen:") and not _SCREEN.fullmatch(source):
         raise UsageError(f"'{source}' is no part of the screen; give it as screen:WIDTHxHEIGHT+X+Y")
 
@@ -425,7 +431,9 @@ def planes_of(picture: np.ndarray, fourcc: str) -> tuple[np.ndarray, ...] | None
 
 
 def _address(source: str, asked: Asked, now: Callable[[], float], wait: Wait) -> Source:
-    scheme = source.partition("://")[0].lower()
+    scheme, _, rest = source.partition("://")
+    scheme = scheme.lower()
+    source = f"{scheme}://{rest}"  # FFmpeg knows no capitals
     options = {"protocol_whitelist": PROTOCOLS[scheme], **_PROBED}
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": "tcp", "rtsp_flags": "prefer_tcp"}
