@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import itertools
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -385,28 +386,33 @@ def motion_jpeg(times: dict[int, float], rate: float, count: int = 10_000) -> Ca
     return respond
 
 
+def transport(address: str, numbers: Iterator[int], rate: int) -> None:
+    """An MPEG transport stream of pictures with these numbers to ``address``, or into that file."""
+    with av.open(address, "w", format="mpegts", container_options={"flush_packets": "1"}) as container:
+        options = {"preset": "ultrafast", "tune": "zerolatency", "g": "5"}
+        video = container.add_stream("libx264", rate=rate, options=options)
+        video.width, video.height, video.pix_fmt = *WIDE, "yuv420p"
+        for pts, number in enumerate(numbers):
+            luma = numbered(number)
+            picture = av.VideoFrame.from_ndarray(
+                np.vstack([luma, np.full((WIDE[1] // 2, WIDE[0]), 128, np.uint8)]), "yuv420p")
+            picture.pts, picture.time_base = pts, Fraction(1, rate)
+            container.mux(video.encode(picture))
+
+
 @contextlib.contextmanager
-def sent(address: str, times: dict[int, float], rate: float) -> Iterator[None]:
-    """An MPEG transport stream of numbered pictures to ``address``."""
+def sent(address: str, rate: int, begin: int = 0) -> Iterator[None]:
+    """Numbered pictures to ``address``, so many a second, until the body has run."""
     stop = threading.Event()
 
-    def send() -> None:
-        with av.open(address, "w", format="mpegts", container_options={"flush_packets": "1"}) as container:
-            options = {"preset": "ultrafast", "tune": "zerolatency", "g": "5"}
-            video = container.add_stream("libx264", rate=int(rate), options=options)
-            video.width, video.height, video.pix_fmt = *WIDE, "yuv420p"
-            start = time.monotonic()
-            for number in itertools.count():
-                if stop.wait(max(0.0, start + number / rate - time.monotonic())):
-                    return
-                luma = numbered(number)
-                picture = av.VideoFrame.from_ndarray(
-                    np.vstack([luma, np.full((WIDE[1] // 2, WIDE[0]), 128, np.uint8)]), "yuv420p")
-                picture.pts, picture.time_base = number, Fraction(1, int(rate))
-                times[number] = time.monotonic()
-                container.mux(video.encode(picture))
+    def numbers() -> Iterator[int]:
+        start = time.monotonic()
+        for number in itertools.count():
+            if stop.wait(max(0.0, start + number / rate - time.monotonic())):
+                return
+            yield begin + number
 
-    thread = threading.Thread(target=send, daemon=True)
+    thread = threading.Thread(target=transport, args=(address, numbers(), rate), daemon=True)
     thread.start()
     try:
         yield
@@ -416,13 +422,17 @@ def sent(address: str, times: dict[int, float], rate: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def rtsp(path: Path) -> Iterator[tuple[str, list[str]]]:
+def rtsp(path: Path, then: Path | None = None, lost: threading.Event | None = None, hangs_up: bool = True,
+         over_udp: bool = False) -> Iterator[tuple[str, list[str]]]:
     """A camera that speaks RTSP: it sends the transport stream ``path`` over and over, interleaved in its TCP
-    connection. Beside its address: what it was asked."""
+    connection (``over_udp``: beside it, and the other way is refused). When ``lost`` is set it hangs up, or falls
+    silent; who comes after that gets ``then``. Beside its address: what it was asked."""
     asked: list[str] = []
-    stop = threading.Event()
-    packets = [chunk for data in [path.read_bytes()] for chunk in
-               (data[i : i + 7 * 188] for i in range(0, len(data), 7 * 188))]
+    stop, lost = threading.Event(), lost or threading.Event()
+
+    def packets(path: Path) -> Iterator[bytes]:
+        data = path.read_bytes()
+        return itertools.cycle([data[i : i + 7 * 188] for i in range(0, len(data), 7 * 188)])
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -430,25 +440,46 @@ def rtsp(path: Path) -> Iterator[tuple[str, list[str]]]:
                 self.answer()
 
         def answer(self) -> None:
+            port = 0
             while (line := self.rfile.readline()) and not stop.is_set():
                 asked.append(line.decode().split()[0])
-                number = "0"
-                while (header := self.rfile.readline().strip()):
-                    if header.lower().startswith(b"cseq"):
-                        number = header.split(b":")[1].strip().decode()
+                headers = dict[str, str]()
+                while (header := self.rfile.readline().decode().strip()):
+                    name, _, value = header.partition(":")
+                    headers[name.lower()] = value.strip()
                 sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:a\r\n"
+                how, status = "RTP/AVP/TCP;unicast;interleaved=0-1", "200 OK"
+                if over_udp and asked[-1] == "SETUP":
+                    if found := re.search(r"client_port=(\d+)", headers["transport"]):
+                        port = int(found[1])
+                        how = f"RTP/AVP;unicast;client_port={port}-{port + 1};server_port=5000-5001"
+                    else:
+                        status = "461 Unsupported Transport"
                 more, body = {
                     "OPTIONS": ("Public: OPTIONS, DESCRIBE, SETUP, PLAY\r\n", ""),
                     "DESCRIBE": (f"Content-Type: application/sdp\r\nContent-Length: {len(sdp)}\r\n", sdp),
-                    "SETUP": ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n", ""),
+                    "SETUP": (f"Transport: {how}\r\nSession: 1\r\n", ""),
                 }.get(asked[-1], ("Session: 1\r\n", ""))
-                self.wfile.write(f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\n{more}\r\n{body}".encode())
+                self.wfile.write(f"RTSP/1.0 {status}\r\nCSeq: {headers['cseq']}\r\n{more}\r\n{body}".encode())
                 if asked[-1] == "PLAY":
-                    for count, data in enumerate(itertools.cycle(packets)):
-                        head = struct.pack(">BBHII", 0x80, 33, count & 0xFFFF, count * 900, 1)
-                        self.wfile.write(b"$\0" + struct.pack(">H", len(head) + len(data)) + head + data)
-                        if stop.wait(0.01):
-                            return
+                    self.play(port)
+                    return
+
+        def play(self, port: int) -> None:
+            over = lost.is_set()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+                for count, data in enumerate(packets(then if over and then else path)):
+                    packet = struct.pack(">BBHII", 0x80, 33, count & 0xFFFF, count * 900, 1) + data
+                    if port:
+                        udp.sendto(packet, ("127.0.0.1", port))
+                    else:
+                        self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+                    if stop.wait(0.01):
+                        return
+                    if lost.is_set() and not over:
+                        break
+            if not hangs_up:
+                stop.wait()
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -463,12 +494,13 @@ def rtsp(path: Path) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def test_a_camera_that_speaks_rtsp(clip: Clip) -> None:
+@pytest.mark.parametrize("over_udp", [False, True])
+def test_a_camera_that_speaks_rtsp(clip: Clip, over_udp: bool) -> None:
     path = clip("a.ts", pts=range(0, 50 * 512, 512), options={"g": "10", "bf": "0"})
-    with rtsp(path) as (address, asked):
+    with rtsp(path, over_udp=over_udp) as (address, asked):
         frames = first(address, 10)
     assert [frame.luma.shape for frame in frames] == [(32, 48)] * 10
-    assert asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    assert asked[: 4 + over_udp] == ["OPTIONS", "DESCRIBE", *["SETUP"] * (1 + over_udp), "PLAY"]
 
 
 def test_motion_jpeg_over_http() -> None:
@@ -482,7 +514,7 @@ def test_motion_jpeg_over_http() -> None:
 
 def test_a_transport_stream_over_udp() -> None:
     address = f"udp://127.0.0.1:{free_port()}"
-    with sent(f"{address}?pkt_size=1316", {}, 20):
+    with sent(f"{address}?pkt_size=1316", 20):
         frames = first(address, 8, now=lambda: 0.0)  # a clock by which decoding is never too slow
     numbers = [read_number(frame.luma) for frame in frames]
     assert numbers == list(range(numbers[0], numbers[0] + 8))

@@ -23,7 +23,18 @@ import cv2
 import numpy as np
 import pytest
 from conftest import Clip, Nearest
-from test_camera import Cam, motion_jpeg, numbered, read_number, served, yuyv
+from test_camera import (
+    Cam,
+    free_port,
+    motion_jpeg,
+    numbered,
+    read_number,
+    rtsp,
+    sent,
+    served,
+    transport,
+    yuyv,
+)
 from test_leaks import HANDLES, handles
 
 from vsr import cli
@@ -327,6 +338,42 @@ def test_a_stream_that_falls_silent_is_opened_again(monkeypatch: pytest.MonkeyPa
         next_of(live, lambda shown: number_of(shown) > 30)
         assert "secret" not in said(live, "lost") and said(live, "back")
     assert len(calls) > 1
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_an_rtsp_camera_that_is_lost_comes_back(
+    hangs_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs up, or says nothing more while its connection stands; then it is there again, with other numbers."""
+    if not hangs_up:
+        monkeypatch.setattr(camera, "_READ_S", 1.0)
+    before, after = tmp_path / "before.ts", tmp_path / "after.ts"
+    transport(str(before), iter(range(50)), 25)
+    transport(str(after), iter(range(1000, 1100)), 25)
+    lost = threading.Event()
+    with rtsp(before, after, lost, hangs_up) as (address, asked), opened(f"{address}?key=secret") as live:
+        assert number_of(next_of(live)) < 1000
+        lost.set()
+        next_of(live, lambda shown: number_of(shown) >= 1000)
+        assert "127.0.0.1" in said(live, "lost") and said(live, "back")
+        told = [code for code, _ in live.messages]
+        assert told.index("lost") < told.index("back")
+        assert not any("secret" in message for _, message in live.messages)
+    assert asked.count("PLAY") >= 2
+
+
+def test_a_transport_stream_over_udp_that_is_lost_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends for a while: no connection is lost, there is none."""
+    monkeypatch.setattr(camera, "_OPEN_S", 60)
+    monkeypatch.setattr(camera, "_READ_S", 1.0)
+    address = f"udp://127.0.0.1:{free_port()}"
+    with opened(address) as live:
+        with sent(f"{address}?pkt_size=1316", 25):
+            assert number_of(next_of(live)) < 100_000
+        assert "no answer in time" in said(live, "lost")
+        with sent(f"{address}?pkt_size=1316", 25, begin=100_000):
+            next_of(live, lambda shown: number_of(shown) >= 100_000)
+            assert said(live, "back")
 
 
 def test_a_source_that_stalls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

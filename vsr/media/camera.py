@@ -436,7 +436,7 @@ def _address(source: str, asked: Asked, now: Callable[[], float], wait: Wait) ->
     source = f"{scheme}://{rest}"  # FFmpeg knows no capitals
     options = {"protocol_whitelist": PROTOCOLS[scheme], **_PROBED}
     if scheme in ("rtsp", "rtsps"):
-        options |= {"rtsp_transport": "tcp", "rtsp_flags": "prefer_tcp"}
+        options |= {"rtsp_flags": "prefer_tcp"}  # by UDP where the camera refuses that
     if scheme == "udp" and "overrun_nonfatal" not in source:
         options |= {"overrun_nonfatal": "1"}
     in_pieces = scheme in ("http", "https") and urlsplit(source).path.endswith((".m3u8", ".m3u"))
