@@ -14,6 +14,7 @@ from vsr.training.data import SHRINKS
 
 SHARP = (0.7, 0.6, 0.5)  # what a photograph's camera, or JPEG, made soft is sharp again
 COARSENESS = {1: (13.0, 22.0), 2: (18.0, 28.0), 3: (24.0, 34.0), 4: (30.0, 46.0)}  # what each member trains on
+DITHERED = 1 / 512
 PHOTOGRAPHS = ("t91", "bsds500test", "kodak24", "photos_y", "cid22_y")
 
 
@@ -58,7 +59,7 @@ class Recipe:
 
 
 def _family(model: str, iterations: int, others: int, rate: float, first: dict[str, Any],
-            amplified: float = 0.0, last: dict[str, Any] | None = None, dithered: float = 0.0) -> list[Recipe]:
+            amplified: float = 0.0, last: dict[str, Any] | None = None) -> list[Recipe]:
     """×3 from scratch, in so many ``iterations`` (``-first``): FSRCNN-s with drawn pages among the photographs, FSRCNN
     with their contrast up to doubled, since on text and lines, whose edges are higher than any photograph's, networks
     that had seen none such were wrong by hundreds and thousands of levels. From its trunk all scales, in ``others``, on
@@ -67,8 +68,8 @@ def _family(model: str, iterations: int, others: int, rate: float, first: dict[s
     with the deconvolution that is solved for. All but the 91 images are taken at no more than 0.7 of their size; ×2
     learns from these alone, which are sharp even for it. FSRCNN ×3 goes on once more with the 91 images three times,
     and less contrast. On single pixels of black and white that alternate (dithering) FSRCNN was still wrong by hundreds
-    of thousands of levels: one patch in 512 is dithered in the last training of each scale. From each, on its pictures,
-    the weights for precision int8.
+    of thousands of levels, FSRCNN-s by two thousand: the share DITHERED of the patches in the last training of each
+    scale shows such. From each, on its pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
@@ -84,11 +85,12 @@ def _family(model: str, iterations: int, others: int, rate: float, first: dict[s
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
     scratch = recipe("-first", 3, iterations, rate, **first)
-    three = [recipe("-second" if last else "", 3, others, rate * 0.5, start=scratch.name)]
+    three = [recipe("-second" if last else "", 3, others, rate * 0.5, start=scratch.name,
+                    dithered=0.0 if last else DITHERED)]
     if last:
-        three.append(recipe("", 3, others, rate * 0.5, start=three[0].name, dithered=dithered, **last))
-    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",), dithered=dithered)
-    four = recipe("", 4, others, rate * 0.5, start=scratch.name, dithered=dithered)
+        three.append(recipe("", 3, others, rate * 0.5, start=three[0].name, dithered=DITHERED, **last))
+    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",), dithered=DITHERED)
+    four = recipe("", 4, others, rate * 0.5, start=scratch.name, dithered=DITHERED)
     int8 = [recipe("_int8", start.scale, others * 3 // 10, rate * 0.15, start=start.name, sets=start.sets,
                    amplified=start.amplified, dithered=start.dithered, quantized=True)
             for start in (two, three[-1], four)]
@@ -119,7 +121,7 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 RECIPES = {recipe.name: recipe for recipe in (
     *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, first={"pages": 8}),
     *_family("fsrcnn", iterations=120_000, others=40_000, rate=1e-2, first={"amplified": 1.0}, amplified=1 / 16,
-             last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}, dithered=1 / 512),
+             last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=15_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=5_000, rate=5e-3),
