@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from test_camera import Cam, numbered, read_number, yuyv
-from test_live import events, next_of, opened, paced, said
+from test_live import events, next_of, opened, paced, said, until
 
 from vsr.cli import main
 from vsr.errors import InputError, OutputError, UsageError
@@ -26,7 +27,7 @@ from vsr.live import outlets
 from vsr.media import record
 from vsr.media.camera import TICK
 from vsr.media.codecs import EncoderSettings
-from vsr.media.microphone import Block, open_microphone
+from vsr.media.microphone import Block, find_microphone, microphones, open_microphone
 from vsr.media.pixels import views
 from vsr.media.record import Recorder
 from vsr.player import Shown
@@ -353,6 +354,9 @@ class Mic:
         self.clock, self.rate, self.channels, self.late_s, self.hears = clock, rate, channels, late_s, hears
         self.true_rate, self.begun, self.given, self.closed = true_rate or rate, clock[0], 0, False
 
+    def listen(self) -> None:
+        pass
+
     def blocks(self) -> list[Block]:
         found, size = [], self.rate // 50
         while (at := self.begun + self.given / self.true_rate) + size / self.true_rate + self.late_s <= self.clock[0]:
@@ -508,6 +512,129 @@ def test_another_size_begins_another_file_with_sound(tmp_path: Path) -> None:
     assert mic.closed and len(recorder.files) == 2
 
 
+def test_sound_goes_on_while_the_picture_is_lost(tmp_path: Path) -> None:
+    """For longer than a device keeps what nobody took: it is asked meanwhile, and the file grows."""
+    clock = [1000.0]
+    mic = Mic(clock)
+    recorder = Recorder(tmp_path / "a.mkv", listen=lambda: mic)
+    recorder.hear()  # nothing has begun
+
+    def write(begin_s: int) -> None:
+        for frame in frames(50, begin_s=Fraction(begin_s)):
+            assert frame.pts is not None
+            clock[0] = float(frame.pts * frame.time_base)
+            recorder.write(frame)
+
+    write(1000)
+    for second in range(1003, 1040):
+        clock[0] = second
+        recorder.hear()
+    (part,) = tmp_path.iterdir()
+    assert heard(part)[1] > 20  # a crash would leave that
+    write(1040)
+    recorder.close()
+    beeps, ends = heard(tmp_path / "a.mkv")
+    assert [round(at) for at in beeps if at > 0.5] == [*range(1, 42)] and not recorder.warnings
+    assert all(abs(at - round(at)) < 0.01 for at in beeps if at > 0.5) and abs(ends - 42) < 0.06
+    assert [ms for ms, _ in read(tmp_path / "a.mkv")][49:51] == [49 * 40 + 7, 40_000]
+
+
+def test_a_recording_hears_while_no_picture_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlets, "_IDLE_S", 0.01)
+    heard_at = threading.Event()
+    monkeypatch.setattr(Recorder, "hear", lambda self: heard_at.set())
+    go = threading.Event()
+
+    def pictures() -> Iterator[np.ndarray | None]:
+        while not go.is_set():
+            time.sleep(0.01)
+            yield yuyv(numbered(1))
+        while True:
+            time.sleep(0.01)
+            yield None
+
+    with opened(capture=lambda number: Cam(pictures(), "YUYV")) as live:
+        live.record(tmp_path / "a.mkv")
+        next_of(live, lambda shown: live.ready)
+        go.set()
+        assert heard_at.wait(60) and live.recording
+
+
+def test_what_is_left_out_of_a_recording_is_said(tmp_path: Path) -> None:
+    told, go = list[tuple[str, str]](), threading.Event()
+
+    class Waits(Recorder):
+        def write(self, frame: Frame) -> None:
+            assert go.wait(60)
+            super().write(frame)
+
+    with outlets.Outlets(lambda *message: told.append(message)) as all_:
+        recording = outlets.Recording(Waits(tmp_path / "a.mkv"), "sr", lambda *message: told.append(message))
+        all_.add(recording)
+        for frame in frames(20):
+            shown = Shown(frame, Fraction(0), 0, None, Side(Box(0, 0, 480, 96), frame), Choice(), None, None)
+            all_.give(shown, "", [recording])
+        go.set()
+    missing = 20 - len(read(tmp_path / "a.mkv"))
+    assert missing >= 7
+    assert told == [("left-out", f"the recording lacks {missing} pictures, for which there was no time"),
+                    ("recorded", str(tmp_path / "a.mkv"))]
+
+
+def test_sound_that_is_no_number_costs_no_picture(tmp_path: Path) -> None:
+    class Broken(Mic):
+        def blocks(self) -> list[Block]:
+            return [Block(at, np.where(samples > 0.5, [np.inf], np.nan * samples)) for at, samples in super().blocks()]
+
+    clock = [1000.0]
+    recorder = Recorder(tmp_path / "a.mkv", listen=lambda: Broken(clock))
+    for frame in frames(50):
+        assert frame.pts is not None
+        clock[0] = float(frame.pts * frame.time_base)
+        recorder.write(frame)
+    recorder.close()
+    assert len(read(tmp_path / "a.mkv")) == 50 and abs(heard(tmp_path / "a.mkv")[1] - 2) < 0.06
+
+
+@pytest.mark.parametrize("hangs", ["listen", "close"])
+def test_a_microphone_whose_driver_never_answers_keeps_no_recording_waiting(
+    hangs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlets, "_PATIENCE_S", 0.05)
+    go, hanging, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class Hangs(Mic):
+        def __init__(self, name: str, now: Callable[[], float]) -> None:
+            super().__init__([now()])
+
+        def wait(self, what: str) -> None:
+            if what == hangs:
+                hanging.set()
+                assert go.wait(60)
+
+        def listen(self) -> None:
+            self.wait("listen")
+
+        def close(self) -> None:
+            self.wait("close")
+            ended.set()
+
+    try:
+        with opened("test", microphones=Hangs) as live:
+            next_of(live, lambda shown: live.ready)
+            live.record(tmp_path / "a.mkv", microphone="beep")
+            if hangs == "listen":
+                assert hanging.wait(60)
+            for _ in range(8):
+                next_of(live)
+        assert hanging.is_set() and not ended.is_set()
+        assert ("recorded", str(tmp_path / "a.mkv")) in live.messages and len(read(tmp_path / "a.mkv")) > 3
+    finally:
+        go.set()
+    assert ended.wait(60)
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "vsr-beside"])
+
+
 def test_live_is_recorded_with_the_microphone(tmp_path: Path) -> None:
     mics: list[tuple[str, Mic]] = []
 
@@ -559,18 +686,20 @@ class Sounds:
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, names: list[str]) -> None:
-        self.found = [{"name": name, "index": index, "max_input_channels": 4, "default_samplerate": 44100.0}
-                      for index, name in enumerate(names)]
+    def __init__(self, names: list[str], ways: list[int] | None = None) -> None:
+        self.found = [{"name": name, "index": index, "max_input_channels": 4, "default_samplerate": 44100.0,
+                       "hostapi": ways[index] if ways else 0} for index, name in enumerate(names)]
+        self.found.append({"name": "Speaker", "max_input_channels": 0, "hostapi": 0})
         self.streams: list[Any] = []
+        self.default = SimpleNamespace(hostapi=0)
 
     def query_devices(self, name: str | None = None, kind: str | None = None) -> Any:
         if kind is None:
             return self.found
-        found = [each for each in self.found if name is None or name in str(each["name"])]
-        if not found:
-            raise self.PortAudioError("Error querying device -1") if name is None else ValueError("no such device")
-        return found[0]
+        assert name is None
+        if len(self.found) < 2:
+            raise self.PortAudioError("Error querying device -1")
+        return self.found[0]
 
     def InputStream(self, **options: Any) -> Any:
         stream = SimpleNamespace(**options, active=False, closed=False)
@@ -583,7 +712,9 @@ class Sounds:
 def test_what_portaudio_hears_has_the_times_at_which_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     sounds = Sounds(["Built-in", "USB Mic"])
     monkeypatch.setitem(sys.modules, "sounddevice", sounds)
-    mic = open_microphone("USB", lambda: 50.0)
+    mic = open_microphone("usb", lambda: 50.0)
+    assert mic.blocks() == [] and not sounds.streams
+    mic.listen()
     (stream,) = sounds.streams
     assert (mic.name, mic.rate, mic.channels) == ("USB Mic", 44100, 2)
     assert (stream.device, stream.samplerate, stream.channels, stream.active) == (1, 44100, 2, True)
@@ -599,3 +730,52 @@ def test_what_portaudio_hears_has_the_times_at_which_it_did(monkeypatch: pytest.
         mic.blocks()
     mic.close()
     assert stream.closed
+
+
+def test_microphones_are_found_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PortAudio names each once for every way to it, on some ways not to its end; two may have one name."""
+    sounds = Sounds(["Built-in", "Built-in Microphone", "USB Microphone of a maker", "Built-in", "USB Microphone of",
+                     "Twin", "Twin"], [1, 1, 1, 0, 0, 0, 0])
+    monkeypatch.setitem(sys.modules, "sounddevice", sounds)
+    assert microphones() == ["Built-in", "USB Microphone of", "Twin"]
+    for name, index in {"built-in": 3, "usb": 4, "USB Microphone of a maker": 2, "Twin": 5, "default": 0}.items():
+        assert find_microphone(name)["index"] == index
+    sounds.found[0]["name"] = "Built-in too"
+    sounds.found[3]["max_input_channels"] = 0
+    with pytest.raises(InputError, match="several microphones 'built': Built-in Microphone, Built-in too; give more"):
+        find_microphone("built")
+    monkeypatch.setitem(sys.modules, "sounddevice", Sounds([]))
+    assert microphones() == []
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert microphones() == []
+
+
+@pytest.mark.parametrize("fails", ["InputStream", "active", "close"])
+def test_whatever_portaudio_fails_with_is_the_microphones_end(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = Sounds(["Built-in"])
+
+    def failing(*args: object, **options: object) -> Any:
+        raise Sounds.PortAudioError("out of luck")
+
+    class Stream:
+        active = property(failing) if fails == "active" else True
+
+        def start(self) -> None:
+            pass
+
+        def close(self) -> None:
+            if fails == "close":
+                failing()
+
+    monkeypatch.setattr(sounds, "InputStream", failing if fails == "InputStream" else lambda **options: Stream())
+    monkeypatch.setitem(sys.modules, "sounddevice", sounds)
+    mic = open_microphone()
+    if fails == "InputStream":
+        with pytest.raises(InputError, match="Built-in cannot be opened"):
+            mic.listen()
+    else:
+        mic.listen()
+    if fails == "active":
+        with pytest.raises(InputError, match="gives no sound any more"):
+            mic.blocks()
+    mic.close()

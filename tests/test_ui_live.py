@@ -169,6 +169,9 @@ class Silence:
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         assert name == "default"
 
+    def listen(self) -> None:
+        pass
+
     def blocks(self) -> list[Any]:
         return []
 

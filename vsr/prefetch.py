@@ -175,8 +175,9 @@ class newest(Generic[T]):
 
 
 @contextlib.contextmanager
-def beside(work: Callable[[], object]) -> Iterator[None]:
-    """Run ``work`` in a thread while the body runs; when control returns, both have ended.
+def beside(work: Callable[[], object], patience: float | None = None) -> Iterator[None]:
+    """Run ``work`` in a thread while the body runs; when control returns, both have ended, or the body has for
+    ``patience`` seconds: the thread is left to itself then.
 
     ``work`` is done ahead of time for someone who would do it otherwise, and would meet its errors: they are dropped.
     """
@@ -190,7 +191,7 @@ def beside(work: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        worker.join()
+        worker.join(patience)
 
 
 def _close(iterator: Any) -> None:

@@ -26,7 +26,7 @@ from vsr.frame import Frame
 from vsr.live.governor import Governor
 from vsr.live.ladder import Ladder, Step, enlarged, kind_of
 from vsr.live.meter import Measures
-from vsr.live.outlets import SIDES, Outlet, Outlets, Recording, Snapshot, VirtualCamera
+from vsr.live.outlets import SIDES, Apart, Outlet, Outlets, Recording, Snapshot, VirtualCamera
 from vsr.media.camera import Asked, Source, check_source, open_source, shown_name
 from vsr.media.microphone import Microphone, open_microphone
 from vsr.media.picture import seen_color
@@ -60,7 +60,7 @@ class Live:
     ``name`` is the source's, as it may be shown. ``messages`` collects (code, message) pairs: the source is 'lost',
     gives nothing ('stalled') or is 'back', an 'engine' fails, what enlarges changes ('mode'), the 'region' lies beyond
     the picture; and what becomes of files and the virtual camera: 'recorded', 'saved', 'virtual', 'disk', 'leftover',
-    'microphone' or an 'output' error.
+    'left-out', 'microphone' or an 'output' error.
     A source that cannot be opened in the first place raises ``InputError`` from `take`; later it is tried again until
     it is there. Raises ``UsageError`` for a source or a choice that there is not.
     """
@@ -201,7 +201,7 @@ class Live:
         """Record what is shown from now on, or as soon as it is ready: 'sr', 'bicubic' or 'both' beside each other; all
         of it, or the region (`Recorder`); with the sound of the ``microphone`` of that name. Raises ``UsageError`` and
         ``OutputError`` as that."""
-        listen = None if microphone is None else lambda: self._microphones(microphone, self._now)
+        listen = None if microphone is None else lambda: Apart(self._microphones(microphone, self._now))
         self._outlets.add(Recording(Recorder(target, overwrite=overwrite, listen=listen), side, self._say))
 
     def stop_recording(self) -> None:

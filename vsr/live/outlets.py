@@ -19,8 +19,9 @@ import av
 import numpy as np
 
 from vsr.compare import Composer
-from vsr.errors import OutputError, UsageError, VsrError
+from vsr.errors import InputError, OutputError, UsageError, VsrError
 from vsr.frame import Frame
+from vsr.media.microphone import Block, Microphone
 from vsr.media.pixels import FULL_RANGE, LIMITED_RANGE, Layout, Planar, layout_of, views
 from vsr.media.record import Recorder
 from vsr.player import Shown
@@ -30,6 +31,8 @@ from vsr.still import picture_of, save_picture
 SIDES = {"sr": ("sr",), "bicubic": ("bicubic",), "both": ("bicubic", "sr")}  # what is shown, and what that takes
 _CAMERA = Layout((1, 1), 8)  # what virtual cameras take
 _WAITING = 12  # pictures at most that wait for the outlets
+_IDLE_S = 1.0  # without a picture
+_PATIENCE_S = 1.0  # for which a driver that answers nobody is waited for when its microphone is closed
 _DRIVERS = {
     "linux": "load it with 'modprobe v4l2loopback'", "win32": "install OBS Studio, which brings one",
     "darwin": "install OBS Studio 30 or newer and start its virtual camera once",
@@ -47,11 +50,15 @@ class Outlet(ABC):
         if side not in SIDES:
             raise UsageError(f"what is shown is one of {', '.join(SIDES)}, not '{side}'")
         self.side = side
+        self.left_out = 0  # pictures that found no place, as it was busy
         self._compose: tuple[tuple[Any, ...], Composer] | None = None
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take a picture. Raises ``VsrError`` where it cannot, and wants no more then."""
+
+    def idle(self) -> None:  # noqa: B027
+        """No picture has come for a while. Raises ``VsrError`` as `write`."""
 
     def close(self) -> None:  # noqa: B027  (not every outlet holds something)
         """Complete what was begun. Raises ``OutputError``."""
@@ -81,6 +88,13 @@ class Recording(Outlet):
 
     def write(self, frame: Frame) -> None:
         self._recorder.write(frame)
+        self._warn()
+
+    def idle(self) -> None:
+        self._recorder.hear()
+        self._warn()
+
+    def _warn(self) -> None:
         while self._recorder.warnings:
             self._say(*self._recorder.warnings.popleft())
 
@@ -88,8 +102,41 @@ class Recording(Outlet):
         try:
             self._recorder.close()
         finally:
+            if self.left_out:
+                self._say("left-out", f"the recording lacks {self.left_out} pictures, for which there was no time")
             for path in self._recorder.files:
                 self._say("recorded", str(path))
+
+
+class Apart:
+    """A microphone that begins and ends in a thread of its own, so that no recording waits for its driver; one that
+    gives no answer ends by itself later."""
+
+    def __init__(self, microphone: Microphone) -> None:
+        self.name, self.rate, self.channels = microphone.name, microphone.rate, microphone.channels
+        self._microphone, self._error = microphone, list[InputError]()
+        self._closing, self._stack = threading.Event(), contextlib.ExitStack()
+
+    def listen(self) -> None:
+        self._stack.enter_context(beside(self._work, _PATIENCE_S))
+
+    def _work(self) -> None:
+        try:
+            self._microphone.listen()
+            self._closing.wait()
+        except InputError as error:
+            self._error.append(error)
+        finally:
+            self._microphone.close()
+
+    def blocks(self) -> list[Block]:
+        if self._error:
+            raise self._error[0]
+        return self._microphone.blocks()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._stack.close()
 
 
 class Snapshot(Outlet):
@@ -168,11 +215,10 @@ def _virtual_camera() -> Callable[..., Any]:
 
 class Outlets:
     """The outlets that are open, and their thread. ``say`` is told what becomes of them (code, message): 'recorded',
-    'saved', 'virtual', or an 'output' error, which ends its outlet. ``left_out`` counts pictures that found no place.
-    A context manager; it may be called by any thread."""
+    'saved', 'virtual', or an 'output' error, which ends its outlet. A context manager; it may be called by any thread.
+    """
 
     def __init__(self, say: Say) -> None:
-        self.left_out = 0
         self.open: tuple[Outlet, ...] = ()
         self._say = say
         self._lock = threading.Lock()  # of those that are open
@@ -201,10 +247,19 @@ class Outlets:
                 if self._items.qsize() < _WAITING:
                     self._items.put((outlet, shown, name))
                 else:
-                    self.left_out += 1
+                    outlet.left_out += 1
 
     def _work(self) -> None:
-        while (item := self._items.get()) is not None:
+        while True:
+            try:
+                item = self._items.get(timeout=_IDLE_S)
+            except queue.Empty:
+                for outlet in self.open:
+                    if not outlet.done and not self._heard(outlet, outlet.idle):
+                        self._heard(outlet, outlet.close)
+                continue
+            if item is None:
+                return
             outlet, shown, name = item
             if not outlet.done and (shown is None or not self._written(outlet, shown, name)):
                 outlet.done = True

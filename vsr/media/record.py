@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Recorder:
 
     What is written has a temporary name beside the target, and plays at any moment as far as it has come; what a crash
     left of an earlier one is told (code 'leftover'). Before the disk is full it is said (code 'disk'); then recording
-    ends, with all that was written. ``listen`` opens a microphone, when the first frame is there; its sound lies at its
+    ends, with all that was written. ``listen`` finds a microphone, when the first frame is there; its sound lies at its
     times among the frames', and is silent where there is none in time, which is said (code 'microphone'), but ends
     nothing. ``warnings`` collects (code, message) pairs; ``free`` tells the bytes that are free. Raises ``UsageError``
     for another extension or settings that there are not, ``OutputError`` where a file is there already or cannot be
@@ -107,7 +107,7 @@ class Recorder:
         kind = frame.luma.shape, frame.planes[-1].shape, frame.bits, frame.color
         assert frame.pts is not None  # a live frame always has one
         at = frame.pts * frame.time_base
-        try:
+        with self._writing():
             if kind != self._kind:
                 self._finish()
                 self._begin(frame, at)
@@ -119,7 +119,20 @@ class Recorder:
             self._look(at)
             coded = Frame(frame.planes, frame.bits, tick, _TICK, color=frame.color)
             self._container.mux(self._coder.encode(self._stream, coded))
+            self._take_blocks()
             self._hear(float(at - self._first))
+
+    def hear(self) -> None:
+        """Write the sound that came while there is no frame."""
+        with self._writing():
+            self._take_blocks()
+            if self._sound is not None and self._blocks:
+                self._hear(self._sound.ends(self._blocks[-1]))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except (av.error.FFmpegError, OSError) as error:
             if isinstance(error, OutputError):
                 raise
@@ -142,7 +155,9 @@ class Recorder:
         if self._listen is not None:
             listen, self._listen = self._listen, None
             try:
-                self._microphone = listen()
+                microphone = listen()
+                microphone.listen()
+                self._microphone = microphone
             except InputError as error:
                 self._lose_microphone(error)
         part = PartFile(target, self._overwrite)
@@ -160,16 +175,18 @@ class Recorder:
         self._part = part
         self._first, self._last, self._looked_at = at, -1, None
 
-    def _hear(self, at_s: float, ending: bool = False) -> None:
-        """Write what sound there is up to that time of the file, and silence where none has come in time; what comes
-        after it is kept."""
-        if self._sound is None:
-            return
+    def _take_blocks(self) -> None:
         if self._microphone is not None:
             try:
                 self._blocks.extend(self._microphone.blocks())
             except InputError as error:
                 self._lose_microphone(error)
+
+    def _hear(self, at_s: float, ending: bool = False) -> None:
+        """Write what sound there is up to that time of the file, and silence where none has come in time; what comes
+        after it is kept."""
+        if self._sound is None:
+            return
         while self._blocks and self._sound.ends(self._blocks[0]) <= at_s:
             self._container.mux(self._sound(self._blocks.popleft()))
         if ending and self._blocks and self._blocks[0].at - float(self._first) < at_s:
@@ -211,6 +228,7 @@ class Recorder:
         try:
             with contextlib.suppress(av.error.FFmpegError, OSError):  # what was written plays without the rest
                 self._container.mux(self._coder.encode(self._stream, None))
+                self._take_blocks()
                 self._hear(float(self._last * _TICK), ending=True)
                 if self._sound is not None:
                     self._container.mux(self._sound.flush())
@@ -290,7 +308,7 @@ class Soundtrack:
     def _encode(self, samples: np.ndarray) -> list[av.Packet]:
         if not len(samples):
             return []
-        planes = np.ascontiguousarray(samples.T, np.float32)
+        planes = np.ascontiguousarray(np.clip(np.nan_to_num(samples.T), -1, 1), np.float32)  # drivers give anything
         frame = av.AudioFrame.from_ndarray(planes, "fltp", ("mono", "stereo")[self._channels - 1])
         frame.sample_rate, frame.pts, frame.time_base = self._rate, self._written, Fraction(1, self._rate)
         self._written += len(samples)
