@@ -104,10 +104,11 @@ def test_weight_files_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("border", ["replicated", "zero"])
 def test_weight_files_of_any_network_describe_themselves(name: str, border: str, tmp_path: Path) -> None:
     net = random_net(replace(NETWORKS[name], border=border), 3)
-    weights = net.to_weights(name)
+    weights = net.to_weights(name, colours := "YCbCr" if name == "srcnn-colour" else "Y")
     save_file(tmp_path / "w.safetensors", weights)
     read = load_file(tmp_path / "w.safetensors", 3)
     assert (read.name, read.network, read.parameters) == (name, net.network, NETWORKS[name].parameters)
+    assert read.colours == colours
     luma = torch.rand(1, net.network.channels, 9, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         made = net(luma)
@@ -151,7 +152,7 @@ def test_a_network_of_the_papers_runs_on_the_reference_alone() -> None:
             open_engine(weights, 3, **refused)
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="3 channels"):
-        open_engine(Net(NETWORKS["srcnn-colour"], 2).to_weights("colour"), 2)
+        open_engine(Net(NETWORKS["srcnn-colour"], 2).to_weights("colour", "RGB"), 2)
 
 
 @pytest.mark.parametrize("border", ["replicated", "zero", "normalised"])
@@ -229,7 +230,8 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     {"scale": 5}, {"padding": 50}, {"bias": float("nan")}, {"deconvolution": np.zeros((8, 5, 5), np.float32)},
     {"deconvolution": np.full((8, 9, 9), np.inf, np.float32)}, {"deconvolution": np.zeros((8, 9, 9))},
     {"layers": random_weights(8, 3, 1, 2).layers}, {"layers": random_weights(8, 4, 2, 2).layers},
-    {"network": NETWORKS["fsrcnn"]}, {"network": NETWORKS["srcnn-9-1-5"]}, {"deconvolution": None},
+    {"network": NETWORKS["fsrcnn"]}, {"network": NETWORKS["srcnn-9-1-5"]}, {"deconvolution": None}, {"colours": "RGB"},
+    {"colours": "Lab"},
     {"quantization": random_weights(9, 4, 0, 2, quantized=True).quantization},
     {"quantization": random_weights(8, 4, 0, 2, seed=1, quantized=True).quantization}])
 def test_arrays_that_do_not_fit_are_refused(spoil: dict[str, object]) -> None:

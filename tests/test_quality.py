@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
@@ -12,6 +14,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, repeat
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -20,6 +23,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import Clip, Nearest
+from PIL import Image
 from skimage.metrics import structural_similarity
 from test_networks import random_net
 
@@ -27,11 +31,21 @@ from vsr.cli import main, parser
 from vsr.errors import InputError, UsageError
 from vsr.frame import Color, Frame
 from vsr.media.pixels import views
-from vsr.models.catalogue import random_weights, save_file
-from vsr.models.networks import BORDERS, NETWORKS
-from vsr.quality.evaluate import evaluate, model_upscale, network, scores, through_engine
+from vsr.models.catalogue import load_file, random_weights, save_file
+from vsr.models.fsrcnn import Net
+from vsr.models.networks import BORDERS, NETWORKS, Convolution, Network
+from vsr.quality.evaluate import Score, colours_of, evaluate, model_upscale, network, scores, through_engine
 from vsr.quality.metrics import SCALE_WEIGHTS, Metrics, average, flicker, psnr, score, ssim
-from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma, rgb_to_luma
+from vsr.quality.protocol import (
+    crop_to_multiple,
+    frame_luma,
+    imresize,
+    list_images,
+    load_luma,
+    load_rgb,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
 from vsr.quality.vmaf import Vmaf, has_vmaf
 
 
@@ -61,9 +75,20 @@ def test_bicubic_has_its_published_score(folder: str, scale: int, published: tup
     assert found.bicubic == Metrics(found.psnr, found.ssim, found.ms_ssim)
 
 
-def test_luma_is_matlabs() -> None:
-    colours = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    assert rgb_to_luma(colours).tolist() == [[235, 16, 81, 145, 41]]
+def test_colours_are_matlabs() -> None:
+    rgb = np.array([[0, 255, 255, 0, 0], [0, 255, 0, 255, 0], [0, 255, 0, 0, 255]], np.uint8)[:, None]
+    ycbcr = rgb_to_ycbcr(rgb)
+    assert ycbcr[:, 0].T.tolist() == [[16, 128, 128], [235, 128, 128], [81, 90, 240], [145, 54, 34], [41, 240, 110]]
+    assert np.abs(ycbcr_to_rgb(ycbcr).astype(int) - rgb).max() <= 2
+    any_colours = np.random.default_rng(0).integers(0, 256, (3, 40, 40), dtype=np.uint8)
+    assert np.abs(ycbcr_to_rgb(rgb_to_ycbcr(any_colours)).astype(int) - any_colours).max() <= 2
+
+
+def test_grey_is_used_as_it_is() -> None:
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    ycbcr = rgb_to_ycbcr(np.stack([codes] * 3), grey=True)
+    assert np.array_equal(ycbcr[0], codes) and (ycbcr[1:] == 128).all()
+    assert all(np.array_equal(plane, codes) for plane in ycbcr_to_rgb(ycbcr, grey=True))
 
 
 @pytest.mark.parametrize("factor", [1 / 2, 1 / 3, 1 / 4, 2, 3, 4])
@@ -92,12 +117,17 @@ def test_grey_colour_deep_and_transparent_files(tmp_path: Path) -> None:
     for name, pixels in files.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
     read = {name: load_luma(tmp_path / f"{name}.png") for name in files}
-    luma = rgb_to_luma(colour[..., ::-1])
-    expected = {"grey": grey, "grey16": grey, "three": rgb_to_luma(np.dstack([grey] * 3)), "colour": luma,
+    rgb = np.moveaxis(colour[..., ::-1], 2, 0)
+    luma = rgb_to_ycbcr(rgb)[0]
+    expected = {"grey": grey, "grey16": grey, "three": rgb_to_ycbcr(np.stack([grey] * 3))[0], "colour": luma,
                 "colour16": luma, "clear": luma}
     for name, pixels in expected.items():
         assert read[name].dtype == np.uint8 and np.array_equal(read[name], pixels), name
-    assert crop_to_multiple(grey, 3).shape == (6, 6)
+    for name in files:
+        planes, single = load_rgb(tmp_path / f"{name}.png")
+        assert single == name.startswith("grey") and planes.dtype == np.uint8
+        assert np.array_equal(planes, rgb if name.startswith("c") else np.stack([grey] * 3)), name
+    assert crop_to_multiple(grey, 3).shape == (6, 6) and crop_to_multiple(rgb, 3).shape == (3, 6, 6)
 
 
 @pytest.mark.parametrize(("codes", "bits", "full", "expected"), [
@@ -408,13 +438,110 @@ def test_a_picture_that_is_cut_short_is_an_input_error(suffix: str, tmp_path: Pa
         evaluate(tmp_path, "bicubic", 2, bicubic(2))
 
 
-@pytest.mark.parametrize("engine", [[], ["--engine", "reference"]])
-def test_a_network_for_colours_is_refused_in_one_line(
-    engine: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is scored is luma; and nothing has been printed or scored before."""
-    save_file(tmp_path / "w.safetensors", random_net(NETWORKS["srcnn-colour"], 2).to_weights("colour"))
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32), np.uint8))
-    assert main(["evaluate", "--data", str(tmp_path), "--weights", str(tmp_path / "w.safetensors"), *engine]) == 2
-    out, said = capsys.readouterr()
-    assert out == "" and said.count("\n") == 1 and "3 channels" in said and "luma" in said
+# ---- colours -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def colourful(tmp_path: Path) -> Path:
+    """A folder of a picture in colours and a grey one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    *colours, grey = (cv2.convertScaleAbs(smooth(40, 50, seed), alpha=5, beta=-510) for seed in range(4))
+    cv2.imwrite(str(folder / "a.png"), np.dstack(colours))
+    cv2.imwrite(str(folder / "grey.png"), grey)
+    return folder
+
+
+def test_colours_of_luma_models_and_bicubic(colourful: Path) -> None:
+    """Their luma, and bicubic chroma; by hand, from what Pillow reads."""
+    blurred = {"blurred": lambda low: cv2.GaussianBlur(imresize(low, 2), (0, 0), 1)}
+    with_colours, plain = (list(scores(colourful, 2, blurred, colours=colours)) for colours in (True, False))
+    rgb = np.moveaxis(np.asarray(Image.open(colourful / "a.png")), 2, 0)
+    truth = rgb_to_ycbcr(rgb)
+    made = np.stack([imresize(imresize(plane, 1 / 2).astype(np.float32), 2) for plane in truth])
+    inner = np.s_[..., 2:-2, 2:-2]
+    for picture, luma in ((with_colours[0]["blurred"], cv2.GaussianBlur(made[0], (0, 0), 1)),
+                          (with_colours[0]["blurred"].bicubic, made[0])):
+        planes = np.clip(np.round([luma, made[1], made[2]]), 0, 255).astype(np.uint8)
+        expected = [*map(psnr, planes[inner], truth[inner]), psnr(ycbcr_to_rgb(planes)[inner], rgb[inner])]
+        assert [picture.psnr, picture.cb, picture.cr, picture.rgb] == pytest.approx(expected, abs=1e-9)
+    grey = with_colours[1]["blurred"]
+    assert (grey.rgb, grey.cb, grey.cr) == (pytest.approx(grey.psnr), math.inf, math.inf)
+    for colour, luma_alone in zip(with_colours, plain, strict=True):
+        told = colour["blurred"].to_json()
+        rest = {key: value for key, value in told.items() if key.split("_")[-1] not in ("cb", "cr", "rgb")}
+        assert rest == luma_alone["blurred"].to_json() and len(told) == len(rest) + 6
+    means = evaluate(colourful, "blurred", 2, blurred["blurred"], colours=True).average
+    assert means.cb == with_colours[0]["blurred"].cb  # what is equal is left out
+    assert means.rgb == pytest.approx((with_colours[0]["blurred"].rgb + grey.rgb) / 2)
+
+
+def test_colours_of_bicubic_on_set5(data: Path) -> None:
+    """Y is what the papers print; the others are what comes with it."""
+    images = data / "test" / "Set5"
+    if not images.is_dir():
+        pytest.skip(f"no test set Set5 in {data}")
+    found = evaluate(images, "bicubic", 3, bicubic(3), colours=True).average
+    assert [round(each or 0, 2) for each in (found.psnr, found.cb, found.cr, found.rgb)] == [30.39, 45.45, 45.42, 28.61]
+
+
+@pytest.mark.parametrize("colours", ["YCbCr", "RGB"])
+def test_a_network_of_three_channels_is_given_its_colours(colours: str, colourful: Path, tmp_path: Path) -> None:
+    """One that only interpolates is bicubic; one that darkens its last channel does so to Cr or blue."""
+    path = tmp_path / "w.safetensors"
+
+    def made(last: float) -> dict[str, Score]:
+        net = Net(Network((Convolution(1, 3, 3, ""),), "bicubic first"), 2)
+        with torch.no_grad():
+            net.layers()[0][0].weight.copy_(torch.diag(torch.tensor([1, 1, last]))[..., None, None])
+        save_file(path, net.to_weights("plain", colours))
+        assert load_file(path).colours == colours
+        _, upscale = model_upscale(path, 2)
+        assert colours_of(upscale) == colours
+        return {image.name: image for image in evaluate(colourful, "plain", 2, upscale, colours=True).images}
+
+    same, darker = made(1), made(0.5)
+    for each in same.values():
+        for key in ("psnr", "cb", "cr", "rgb"):
+            assert getattr(each, key) == pytest.approx(getattr(each.bicubic, key), abs=1.5 if colours == "RGB" else 0.3)
+        assert each.ssim == pytest.approx(each.bicubic.ssim, abs=0.01)
+    assert same["grey.png"].rgb == pytest.approx(same["grey.png"].psnr, abs=0.01)
+    picture, whole = darker["a.png"], same["a.png"]
+    hurt = "cr" if colours == "YCbCr" else "cb"
+    assert getattr(picture, hurt) < 20 < getattr(whole, hurt) and picture.rgb < whole.rgb - 5
+    assert (picture.psnr == whole.psnr and picture.cb == whole.cb) == (colours == "YCbCr")
+
+
+def test_a_network_for_colours_beside_others(colourful: Path, tmp_path: Path, clip: Clip,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    weights = str(tmp_path / "w.safetensors")
+    save_file(Path(weights), random_net(NETWORKS["srcnn-colour"], 2).to_weights("colour", "RGB"))
+    arguments = ["evaluate", "--data", str(colourful), "--model", "bicubic"]
+    keys = ("psnr", "cb", "cr", "rgb")
+
+    def told(*more: str) -> list[dict[str, Any]]:
+        assert main([*arguments, *more, "--json"]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    [alone] = told("--rgb")
+    beside, network_ = told("--weights", weights)
+    assert beside == alone and all(alone["average"][key] == alone["average"][f"bicubic_{key}"] for key in keys)
+    assert all(network_["average"][key] != alone["average"][key] for key in keys) and "rgb" not in told()[0]["average"]
+    assert main([*arguments, "--weights", weights, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [[float(row[key]) for key in keys] for row in rows[-2:]] == [
+        [each["average"][key] for key in keys] for each in (alone, network_)]
+    assert rows[2]["cb"] == rows[2]["bicubic_cb"] == "" and float(rows[2]["rgb"]) > 20  # grey chroma is exact
+    assert main([*arguments, "--weights", weights]) == 0
+    what, _, _, _, average = capsys.readouterr().out.splitlines()
+    assert what.endswith(" of luma, PSNR of Cb, Cr and RGB")
+    assert average.split()[-1] == f"{network_['average']['rgb']:.2f}"
+
+    for refused, why in ((["--weights", weights, "--engine", "reference"], "3 channels"),
+                         (["--model", "srcnn-colour"], "--weights"),
+                         (["--rgb", "--data", str(clip("a.mp4"))], "a.mp4"),
+                         (["--weights", weights, "--data", str(clip("a.mp4"))], "a.mp4")):
+        assert main([*arguments, *refused]) == 2
+        out, said = capsys.readouterr()
+        assert out == "" and said.count("\n") == 1 and why in said
+    assert main([*arguments, "--rgb", "--data", str(tmp_path / "missing.mp4")]) == 3

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Work = list[tuple[Path, list[Job] | InputError]]  # every input with its jobs, or what is wrong with it
 
-SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f"}
+SCORE_FORMATS = {"psnr": ".2f", "ssim": ".4f", "ms_ssim": ".4f", "vmaf": ".2f", "cb": ".2f", "cr": ".2f", "rgb": ".2f"}
 SCALE_HELP = "2, 3 or 4; default 2, or that of the weight file"
 LOOK_S, TELL_S = 0.1, 1.0  # after which it is looked at what a live picture does, and told how it goes
 
@@ -164,6 +164,8 @@ def parser() -> Parser:
                      "the picture: its outermost pixels, zeros in every layer, or zeros that sums are normalised for; "
                      "default: what the weights are for")
     sub.add_argument("--frames", type=positive, metavar="N", help="only the first N of a video")
+    sub.add_argument("--rgb", action="store_true", help="add PSNR of Cb, Cr and RGB, as networks for colours have it "
+                     "in any case")
     sub.add_argument("--time", action="store_true", help="add seconds per picture")
     form = sub.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object a line, for each model")
@@ -756,7 +758,7 @@ def megabytes(number: float | None) -> str:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """The models side by side, picture by picture, and the average; as JSON, one object a line for each model."""
-    from vsr.quality.evaluate import Evaluation, files, model_upscale, scores
+    from vsr.quality.evaluate import Evaluation, colours_of, files, model_upscale, scores
     from vsr.quality.vmaf import has_vmaf
 
     if args.precision != "auto" and not args.engine:
@@ -767,7 +769,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     models = dict(model_upscale(model, scale, args.engine, args.precision, border=args.border, warn=tell_warning)
                   for model in [*args.model, *args.weights] or ["fsrcnn-s"])
     results = [Evaluation(name, scale, []) for name in models]
-    shown = [metric for metric in SCORE_FORMATS if metric != "vmaf" or has_vmaf()]
+    colours = args.rgb or any(colours_of(upscale) != "Y" for upscale in models.values())
+    shown = [metric for metric in SCORE_FORMATS
+             if {"vmaf": has_vmaf(), "cb": colours, "cr": colours, "rgb": colours}.get(metric, True)]
     rows = csv.DictWriter(sys.stdout, [
         "model", "scale", "name", *shown, *(f"bicubic_{metric}" for metric in shown), "frames",
         *(["seconds"] if args.time else [])])
@@ -782,7 +786,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     width = max(len(printable(path.name)) for path in [Path("average"), *files(args.data)])
     with on_signals():
-        for found in scores(args.data, scale, models, frames=args.frames, vmaf=has_vmaf(), warn=tell_warning):
+        for found in scores(args.data, scale, models, frames=args.frames, vmaf=has_vmaf(), colours=colours,
+                            warn=tell_warning):
             if not results[0].images:  # not before: where nothing can be scored nothing is printed
                 if not has_vmaf():
                     tell("vsr: VMAF is left out: there is no ffmpeg command with libvmaf here")
@@ -802,8 +807,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
 def score_head(models: Sequence[str], scale: int, width: int, shown: Sequence[str], timed: bool) -> str:
     """What the columns of `score_line` are."""
-    names = [{"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}[metric] for metric in shown]
-    what = f"x{scale}: {', '.join(names)} of luma{', seconds a picture' if timed else ''}"
+    names = {"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF"}
+    what = f"x{scale}: {', '.join(names[metric] for metric in shown if metric in names)} of luma"
+    what += f"{', PSNR of Cb, Cr and RGB' if 'rgb' in shown else ''}{', seconds a picture' if timed else ''}"
     cells = [f"{'bicubic':{7 * len(shown)}}", *(f"{printable(name):{7 * len(shown) + 9 * timed}}" for name in models)]
     return f"{what}\n  {'':{width}}  {'   '.join(cells)}".rstrip()
 

@@ -17,7 +17,9 @@ import numpy as np
 
 from vsr.errors import UsageError
 from vsr.models import family
-from vsr.models.networks import DECONVOLUTION, PADDING, SCALES, Convolution, Network, fsrcnn
+from vsr.models.networks import DECONVOLUTION, NETWORKS, PADDING, SCALES, Convolution, Network, fsrcnn
+
+COLOURS = {"Y": 1, "YCbCr": 3, "RGB": 3}  # what networks are of, and how many channels that is
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Weights:
     takes tap ``k`` from input pixel ``i`` where ``n·i + k - padding == n·y + a``; networks without one have None, and
     no use for ``padding`` and ``bias``.
     ``quantization`` is there in weights for precision int8; their deconvolution is its integers times its steps.
+    ``colours`` are the channels of the network: luma alone, or three of which R, G and B are of 0 to 255.
     Raises ValueError for arrays that do not fit together, and for numbers that are not finite.
     """
 
@@ -95,8 +98,11 @@ class Weights:
     deconvolution: np.ndarray | None
     bias: float
     quantization: Quantization | None = None
+    colours: str = "Y"
 
     def __post_init__(self) -> None:
+        if COLOURS.get(self.colours) != self.network.channels:
+            raise ValueError(f"a network of {self.network.channels} channels is not of '{self.colours}'")
         if self.scale not in SCALES or not 0 <= self.padding < DECONVOLUTION:
             raise ValueError(f"scale {self.scale} with padding {self.padding} is no network's")
         for what, layer, shape in zip(layer_names(self.network), self.layers, self.network.layers, strict=True):
@@ -281,6 +287,9 @@ def catalogue() -> dict[str, Entry]:
 def find(name: str, scale: int, precision: str = "fp32") -> Entry:
     """The entry of a model that has this scale, in this precision. Raises UsageError where there is none."""
     entries = catalogue()
+    if name not in entries and name in NETWORKS:
+        raise UsageError(f"no weights of '{name}' are shipped; train some (see 'vsr train list') and name their file "
+                         "with --weights")
     if name not in entries:
         raise UsageError(f"unknown model '{name}'; there are: {', '.join(entries)}")
     if scale not in entries[name].scales:
@@ -343,7 +352,7 @@ def load_file(path: Path | str, scale: int | None = None) -> Weights:
             tensors["deconvolution.weight"][:, 0] if made else None,
             float(tensors["deconvolution.bias"][0]) if made else 0.0,
             Quantization(*(tensors[f"quantization.{key}"] for key in ("step", "zero", "weight_step")))
-            if "quantization.step" in tensors else None)
+            if "quantization.step" in tensors else None, meta.get("colours", "Y"))
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only what 'vsr train' and 'vsr convert' write can be read"
                          ) from None
@@ -368,7 +377,8 @@ def save_file(path: Path | str, weights: Weights) -> None:
                     "deconvolution.bias": np.array([weights.bias], np.float32)}
     if weights.quantization:
         tensors |= {f"quantization.{key}": value for key, value in vars(weights.quantization).items()}
-    meta = {"architecture": weights.network, "name": weights.name, "scale": weights.scale, "padding": weights.padding}
+    meta = {"architecture": weights.network, "name": weights.name, "scale": weights.scale, "padding": weights.padding,
+            "colours": weights.colours}
     content = save({key: np.ascontiguousarray(value) for key, value in tensors.items()},
                    {key: str(value) for key, value in meta.items()})
     write_whole(Path(path), content)

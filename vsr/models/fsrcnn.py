@@ -164,7 +164,7 @@ class Net(nn.Module):
         return F.conv_transpose2d(maps, self.deconvolution.weight, self.deconvolution.bias, self.scale, self.padding,
                                   beyond)
 
-    def to_weights(self, name: str) -> Weights:
+    def to_weights(self, name: str, colours: str = "Y") -> Weights:
         """This network's weights as plain arrays, without its quantizer's."""
         def array(tensor: torch.Tensor) -> np.ndarray:
             return tensor.detach().cpu().numpy().astype(np.float32)
@@ -177,7 +177,7 @@ class Net(nn.Module):
             layers.append(Layer(array(convolution.weight), bias, slope))
         last = self.deconvolution
         kernel, bias_ = (None, 0.0) if last is None else (array(last.weight[:, 0]), bias_of(last).item())
-        return Weights(name, self.network, self.scale, self.padding, tuple(layers), kernel, bias_)
+        return Weights(name, self.network, self.scale, self.padding, tuple(layers), kernel, bias_, colours=colours)
 
     @classmethod
     def from_weights(cls, weights: Weights) -> Self:

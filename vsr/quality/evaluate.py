@@ -18,8 +18,17 @@ from vsr.errors import InputError, UsageError
 from vsr.frame import Frame
 from vsr.media.picture import still_format
 from vsr.models.catalogue import Weights, find, load, load_file
-from vsr.quality.metrics import WINDOW, Metrics, average, score, to_bytes
-from vsr.quality.protocol import crop_to_multiple, frame_luma, imresize, list_images, load_luma
+from vsr.quality.metrics import WINDOW, Metrics, average, psnr, score, to_bytes
+from vsr.quality.protocol import (
+    crop_to_multiple,
+    frame_luma,
+    imresize,
+    list_images,
+    load_luma,
+    load_rgb,
+    rgb_to_ycbcr,
+    ycbcr_to_rgb,
+)
 from vsr.quality.vmaf import Vmaf
 
 if TYPE_CHECKING:
@@ -27,8 +36,55 @@ if TYPE_CHECKING:
 
 _BASELINE = ""  # bicubic, among models that have names
 _TOLD = {"deinterlaced", "gap", "growing"}  # what a decoder says of the pictures themselves, by its codes
-Upscale = Callable[[np.ndarray], np.ndarray]  # low (H, W) float32 luma codes -> (n·H, n·W) float luma codes
+Upscale = Callable[[np.ndarray], np.ndarray]  # low (…, H, W) float32 codes -> (…, n·H, n·W) float codes
 Warn = Callable[[str], object]  # takes what an engine or a video has to say to its user
+
+
+@dataclass(frozen=True)
+class InColours:
+    """An `Upscale` of three planes (3, H, W) of ``colours``, 'YCbCr' or 'RGB'; others are of luma (H, W), and leave
+    chroma to bicubic interpolation."""
+
+    colours: str
+    upscale: Upscale
+
+    def __call__(self, low: np.ndarray) -> np.ndarray:
+        return self.upscale(low)
+
+
+def colours_of(upscale: Upscale) -> str:
+    """'Y', 'YCbCr' or 'RGB'."""
+    return upscale.colours if isinstance(upscale, InColours) else "Y"
+
+
+@dataclass(frozen=True)
+class Planes:
+    """A picture: ``ycbcr`` is luma alone, (1, H, W), or with colours (3, H, W) beside ``rgb``; ``grey`` as
+    `vsr.quality.protocol` has it."""
+
+    ycbcr: np.ndarray
+    rgb: np.ndarray | None = None
+    grey: bool = False
+
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Planes:
+        """With ``change`` made to all of them."""
+        return replace(self, ycbcr=change(self.ycbcr), rgb=None if self.rgb is None else change(self.rgb))
+
+    def of(self, colours: str) -> np.ndarray:
+        """What an `Upscale` of them takes."""
+        planes = self.rgb if colours == "RGB" else self.ycbcr[0] if colours == "Y" else self.ycbcr
+        assert planes is not None
+        return planes
+
+    def compare(self, made: np.ndarray, colours: str) -> tuple[Metrics, np.ndarray]:
+        """The scores of planes (c, H, W) uint8 of ``colours`` against these, and their luma (H, W)."""
+        ycbcr = rgb_to_ycbcr(made, self.grey) if colours == "RGB" else made
+        found = score(ycbcr[0], self.ycbcr[0])
+        if self.rgb is not None:
+            rgb = made if colours == "RGB" else ycbcr_to_rgb(made, self.grey)
+            cb, cr = map(psnr, ycbcr[1:], self.ycbcr[1:])
+            found = replace(found, cb=cb, cr=cr, rgb=psnr(rgb, self.rgb))
+        return found, ycbcr[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +100,14 @@ class Score(Metrics):
     seconds: float
     frames: int | None = None
 
-    def to_json(self, timed: bool) -> dict[str, Any]:
-        """Rounded numbers; null for an infinite PSNR and what there is not, but no VMAF where none was measured."""
+    def to_json(self, timed: bool = False) -> dict[str, Any]:
+        """Rounded numbers; null for an infinite PSNR and what there is not, but no VMAF, and nothing of colours, where
+        none was measured."""
         found: dict[str, Any] = {}
         for prefix, metrics in (("", self), ("bicubic_", self.bicubic)):
-            for key in ("psnr", "ssim", "ms_ssim", "vmaf"):
+            for key in ("psnr", "ssim", "ms_ssim", "vmaf", "cb", "cr", "rgb"):
                 value = getattr(metrics, key)
-                if key != "vmaf" or value is not None:
+                if key == "ms_ssim" or value is not None:
                     found[prefix + key] = None if value is None or math.isinf(value) else round(value, 4)
         if self.frames is not None:
             found["frames"] = self.frames
@@ -77,25 +134,26 @@ class Evaluation:
                 "average": self.average.to_json(timed)}
 
 
-def evaluate(data: Path, model: str, scale: int, upscale: Upscale) -> Evaluation:
+def evaluate(data: Path, model: str, scale: int, upscale: Upscale, colours: bool = False) -> Evaluation:
     """One model on ``data``; raises as `scores`."""
-    return Evaluation(model, scale, [found[model] for found in scores(data, scale, {model: upscale})])
+    return Evaluation(model, scale, [found[model] for found in scores(data, scale, {model: upscale}, colours=colours)])
 
 
 def scores(data: Path, scale: int, models: Mapping[str, Upscale], *, frames: int | None = None, vmaf: bool = False,
-           warn: Warn | None = None) -> Iterator[dict[str, Score]]:
+           colours: bool = False, warn: Warn | None = None) -> Iterator[dict[str, Score]]:
     """The scores of ``models``, by name, on each picture of a folder, or on a picture or video alone.
 
     Of a video they are the average over its frames, or its first ``frames``; one at a time is in memory. With
-    ``vmaf``, which `has_vmaf` must allow, VMAF too. What a video's decoder has to say goes to ``warn``. Raises
-    InputError where there is no picture, or one that cannot be read or is too small.
+    ``vmaf``, which `has_vmaf` must allow, VMAF too. With ``colours``, which models `InColours` need, PSNR of chroma and
+    RGB [P16, table 5]. What a video's decoder has to say goes to ``warn``. Raises InputError where there is no picture,
+    or one that cannot be read or is too small, UsageError for colours of a video.
     """
-    for upscale in models.values():
-        upscale(np.full((16, 16), 128, np.float32))  # what is done only once is in no picture's time
+    for upscale in models.values():  # what is done only once is in no picture's time
+        upscale(np.full((16, 16) if colours_of(upscale) == "Y" else (3, 16, 16), 128, np.float32))
     for path in files(data):
         still = path != data or still_format(path) is not None
-        with contextlib.closing(_stills(path) if still else _video(path, frames, warn)) as lumas:
-            found = _score(path, lumas, scale, models, vmaf)
+        with contextlib.closing(_still(path, colours) if still else _video(path, frames, colours, warn)) as pictures:
+            found = _score(path, pictures, scale, models, vmaf)
         yield {name: replace(each, frames=None) for name, each in found.items()} if still else found
 
 
@@ -104,16 +162,22 @@ def files(data: Path) -> list[Path]:
     return list_images(data) if os.path.isdir(data) else [data]
 
 
-def _stills(path: Path) -> Generator[np.ndarray]:
-    yield load_luma(path)
+def _still(path: Path, colours: bool) -> Generator[Planes]:
+    if colours:
+        rgb, grey = load_rgb(path)
+        yield Planes(rgb_to_ycbcr(rgb, grey), rgb, grey)
+    else:
+        yield Planes(load_luma(path)[None])
 
 
-def _video(path: Path, frames: int | None, warn: Warn | None) -> Generator[np.ndarray]:
+def _video(path: Path, frames: int | None, colours: bool, warn: Warn | None) -> Generator[Planes]:
     from vsr.media.decode import Decoder
 
     with Decoder(path) as source:
+        if colours:
+            raise UsageError(f"{path} is a video, of which only luma is scored; colours are scored on pictures")
         for frame in itertools.islice((item for item in source if isinstance(item, Frame)), frames):
-            yield frame_luma(frame)
+            yield Planes(frame_luma(frame)[None])
         said = [message for code, message in source.warnings if code in _TOLD]
         if source.damaged:
             said.append(f"{path}: {source.damaged} packets or places could not be decoded")
@@ -122,33 +186,40 @@ def _video(path: Path, frames: int | None, warn: Warn | None) -> Generator[np.nd
                 warn(message)
 
 
-def _score(path: Path, lumas: Iterable[np.ndarray], scale: int, models: Mapping[str, Upscale],
+def _score(path: Path, pictures: Iterable[Planes], scale: int, models: Mapping[str, Upscale],
            vmaf: bool) -> dict[str, Score]:
     """Shrink each picture, enlarge it by bicubic and each model, shave ``scale`` pixels off each side, compare; the
     averages, by model."""
+    def shaved(planes: np.ndarray) -> np.ndarray:
+        return planes[..., scale:-scale, scale:-scale]
+
     ways: dict[str, Upscale] = {_BASELINE: lambda low: imresize(low, scale), **models}
     found: dict[str, list[Metrics]] = {name: [] for name in ways}
     seconds = dict.fromkeys(ways, 0.0)
     meters: dict[str, Vmaf] = {}
     with contextlib.ExitStack() as stack:
-        for luma in lumas:
-            truth = crop_to_multiple(luma, scale)
-            if min(truth.shape) < WINDOW + 2 * scale:
-                height, width = luma.shape
+        for picture in pictures:
+            truth = picture.each(lambda planes: crop_to_multiple(planes, scale))
+            if min(truth.ycbcr.shape[1:]) < WINDOW + 2 * scale:
+                height, width = picture.ycbcr.shape[1:]
                 raise InputError(f"{path} is too small to score at scale {scale}: {width}x{height} pixels")
-            low = imresize(truth, 1 / scale).astype(np.float32)
-            inner = np.s_[scale:-scale, scale:-scale]
-            truth = truth[inner]
+            low = truth.each(lambda planes: imresize(planes, 1 / scale).astype(np.float32))
+            chroma = imresize(low.ycbcr[1:], scale)
+            truth = truth.each(shaved)
             for name, upscale in ways.items():
+                colours = colours_of(upscale)
+                given = low.of(colours)
                 start = time.perf_counter()
-                high = upscale(low)
+                high = upscale(given)
                 seconds[name] += time.perf_counter() - start
-                picture = to_bytes(high)[inner]
-                found[name].append(score(picture, truth))
+                if colours == "Y":
+                    high = np.stack([high, *chroma])
+                metrics, luma = truth.compare(shaved(to_bytes(high)), colours)
+                found[name].append(metrics)
                 if vmaf and name not in meters:
-                    meters[name] = stack.enter_context(Vmaf(*truth.shape))
+                    meters[name] = stack.enter_context(Vmaf(*luma.shape))
                 if vmaf:
-                    meters[name].add(picture, truth)
+                    meters[name].add(luma, truth.ycbcr[0])
         means = {name: replace(average(found[name]), vmaf=meters[name].score() if vmaf else None) for name in ways}
     count = len(found[_BASELINE])
     return {name: Score(name=path.name, **asdict(means[name]), bicubic=means[_BASELINE], seconds=seconds[name] / count,
@@ -161,7 +232,8 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
 
     ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
     goes to ``warn``. ``border``, one of `vsr.models.networks.BORDERS`, is for the float network instead of its own,
-    bicubic has none. Raises UsageError for an unknown model, scale or engine, and for a network for colours.
+    bicubic has none. Raises UsageError for an unknown model, scale or engine, and for an
+    engine of a network for colours.
     """
     source: str | Weights = load_file(model, scale) if isinstance(model, Path) else model
     name = str(model)
@@ -173,15 +245,14 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
         if not find(source, scale).files:
             return name, lambda low: imresize(low, scale)
         source = load(source, scale)
-    if source.network.channels != 1:
-        raise UsageError(f"'{name}' takes {source.network.channels} channels, and what is scored is luma")
     if border:
         source = replace(source, network=replace(source.network, border=border))
     return name, network(source)
 
 
 def network(weights: Weights) -> Upscale:
-    """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them."""
+    """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them; `InColours`
+    where they are for colours."""
     import torch
 
     from vsr.models.fsrcnn import Net
@@ -190,9 +261,10 @@ def network(weights: Weights) -> Upscale:
 
     @torch.inference_mode()
     def upscale(low: np.ndarray) -> np.ndarray:
-        return net(torch.from_numpy(low / np.float32(255))[None, None])[0, 0].numpy() * 255
+        high = net(torch.from_numpy(low / np.float32(255)).reshape(1, -1, *low.shape[-2:]))[0].numpy() * 255
+        return high[0] if low.ndim == 2 else high
 
-    return upscale
+    return upscale if weights.colours == "Y" else InColours(weights.colours, upscale)
 
 
 def through_engine(engine: Engine, warn: Warn | None = None) -> Upscale:

@@ -21,13 +21,17 @@ class Metrics:
     """One picture's scores, or the average of many.
 
     ``psnr`` in dB, infinite for equal pictures; ``ssim``; ``ms_ssim``, None for a picture of fewer than 161 pixels a
-    side, whose 16th is smaller than the window; ``vmaf`` (0 to 100), None where it was not measured.
+    side, whose 16th is smaller than the window; ``vmaf`` (0 to 100), None where it was not measured. All these are of
+    luma; ``cb``, ``cr`` and ``rgb`` are the PSNR of chroma and of the colours, None where they were not measured.
     """
 
     psnr: float
     ssim: float
     ms_ssim: float | None
     vmaf: float | None = None
+    cb: float | None = None
+    cr: float | None = None
+    rgb: float | None = None
 
 
 def score(picture: np.ndarray, truth: np.ndarray) -> Metrics:
@@ -66,10 +70,14 @@ def average(many: Sequence[Metrics]) -> Metrics:
         known = [value for value in values if value is not None]
         return math.fsum(known) / len(known) if len(known) == len(values) else None
 
-    finite = [each.psnr for each in many if math.isfinite(each.psnr)]
-    return Metrics(math.fsum(finite) / len(finite) if finite else math.inf,
-                   math.fsum(each.ssim for each in many) / len(many),
-                   mean([each.ms_ssim for each in many]), mean([each.vmaf for each in many]))
+    def decibels(values: list[float]) -> float:
+        finite = [value for value in values if math.isfinite(value)]
+        return math.fsum(finite) / len(finite) if finite else math.inf
+
+    colours = [[getattr(each, key) for each in many] for key in ("cb", "cr", "rgb")]
+    return Metrics(decibels([each.psnr for each in many]), math.fsum(each.ssim for each in many) / len(many),
+                   mean([each.ms_ssim for each in many]), mean([each.vmaf for each in many]),
+                   *(None if None in values else decibels(values) for values in colours))
 
 
 def flicker(pictures: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float | None:

@@ -1,4 +1,4 @@
-"""The papers' test protocol: luma as MATLAB's rgb2ycbcr, resizing as MATLAB's imresize [E14, F16 section 4.1].
+"""The papers' test protocol: colours as MATLAB's rgb2ycbcr, resizing as MATLAB's imresize [E14, F16 section 4.1].
 
 It is proven by bicubic's own published scores (see the tests).
 """
@@ -14,20 +14,40 @@ from vsr.engines.bicubic import cubic
 from vsr.errors import InputError
 from vsr.frame import Frame
 from vsr.media.picture import read_picture
+from vsr.quality.metrics import to_bytes
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif")
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 
 
-def rgb_to_luma(rgb: np.ndarray) -> np.ndarray:
-    """Y of MATLAB's rgb2ycbcr: (H, W, 3) of 0..255 -> (H, W) uint8 in 16..235."""
-    y = rgb.astype(np.float64) @ (np.array([65.481, 128.553, 24.966]) / 255) + 16
-    return np.floor(y + 0.5).astype(np.uint8)
+# MATLAB's rgb2ycbcr: rows make Y, Cb and Cr of R, G and B, all of 0 to 255.
+YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+GREY = np.array([[255 / 219], [255 / 224], [255 / 224]])  # makes codes of 0 to 255 of its rows
 
 
-def load_luma(path: Path) -> np.ndarray:
-    """The luma plane (H, W) uint8 of an image file. A file with one channel is used as it is; 16 bits become 8, and
-    alpha is left out.
+def _ycbcr(grey: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix from RGB to YCbCr, and what is added, (3, 1, 1)."""
+    offset = np.array([0.0 if grey else 16.0, 128.0, 128.0])[:, None, None]
+    return (YCBCR * GREY if grey else YCBCR), offset
+
+
+def rgb_to_ycbcr(rgb: np.ndarray, grey: bool = False) -> np.ndarray:
+    """MATLAB's rgb2ycbcr of planes (3, H, W) of 0..255, uint8: Y is in 16..235. Of a file with one channel, which is
+    used as it is, luma is in 0..255: three planes that are ``grey`` make themselves."""
+    matrix, offset = _ycbcr(grey)
+    return np.clip(np.floor(np.einsum("ij,jyx->iyx", matrix, rgb.astype(np.float64)) + offset + 0.5), 0,
+                   255).astype(np.uint8)
+
+
+def ycbcr_to_rgb(ycbcr: np.ndarray, grey: bool = False) -> np.ndarray:
+    """MATLAB's ycbcr2rgb of planes (3, H, W) uint8, the inverse of `rgb_to_ycbcr`."""
+    matrix, offset = _ycbcr(grey)
+    return to_bytes(np.einsum("ij,jyx->iyx", np.linalg.inv(matrix), ycbcr - offset))
+
+
+def load_rgb(path: Path) -> tuple[np.ndarray, bool]:
+    """The planes (3, H, W) uint8 of an image file, and whether it has only one channel, which then are all three; 16
+    bits become 8, and alpha is left out.
 
     Raises InputError where the file is not an image, or a damaged one.
     """
@@ -35,8 +55,15 @@ def load_luma(path: Path) -> np.ndarray:
     for code, message in picture.warnings:
         if code == "damaged":
             raise InputError(message)
-    pixels = picture.pixels if picture.bits == 8 else picture.pixels / 257
-    return np.round(pixels).astype(np.uint8) if pixels.ndim == 2 else rgb_to_luma(pixels[..., 2::-1])
+    pixels = (picture.pixels if picture.bits == 8 else np.round(picture.pixels / 257)).astype(np.uint8)
+    grey = pixels.ndim == 2
+    return np.stack([pixels] * 3 if grey else [pixels[..., channel] for channel in (2, 1, 0)]), grey
+
+
+def load_luma(path: Path) -> np.ndarray:
+    """The luma plane (H, W) uint8 of an image file; one with one channel is used as it is. Raises as `load_rgb`."""
+    rgb, grey = load_rgb(path)
+    return rgb[0] if grey else rgb_to_ycbcr(rgb)[0]
 
 
 def frame_luma(frame: Frame) -> np.ndarray:
@@ -63,8 +90,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def crop_to_multiple(image: np.ndarray, n: int) -> np.ndarray:
-    """The upper left part of an image whose sides are multiples of n ("modcrop")."""
-    return image[:image.shape[0] // n * n, :image.shape[1] // n * n]
+    """The upper left part of an image (…, H, W) whose sides are multiples of n ("modcrop")."""
+    height, width = image.shape[-2:]
+    return image[..., :height // n * n, :width // n * n]
 
 
 def resize_matrix(size: int, scale: float) -> np.ndarray:
@@ -86,6 +114,6 @@ def resize_matrix(size: int, scale: float) -> np.ndarray:
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """MATLAB's imresize(image, scale, 'bicubic') in floating point: (H, W) to (ceil(H·scale), …) float64."""
-    height, width = image.shape
+    """MATLAB's imresize(image, scale, 'bicubic') in floating point: (…, H, W) to (…, ceil(H·scale), …) float64."""
+    height, width = image.shape[-2:]
     return resize_matrix(height, scale) @ image.astype(np.float64) @ resize_matrix(width, scale).T

@@ -20,15 +20,12 @@ from vsr.models.fsrcnn import Net, bias_of
 from vsr.models.networks import DECONVOLUTION, Network
 from vsr.quality.evaluate import evaluate, network
 from vsr.quality.metrics import psnr, to_bytes
-from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma
+from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma, load_rgb, rgb_to_ycbcr
 from vsr.training.data import split
 from vsr.training.recipes import PaperRecipe
 from vsr.training.run import Run, go_on_from
 
 MOMENTUM = 0.9
-# MATLAB's rgb2ycbcr: rows make Y, Cb and Cr of R, G and B, all of 0 to 255.
-YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
-YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -65,7 +62,7 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         run.step(mean, lambda: float(np.mean([psnr(*compared(net, pair, recipe)) for pair in validation])))
 
     path = out / f"{recipe.name}.safetensors"
-    save_file(path, net.cpu().to_weights(recipe.model))
+    save_file(path, net.cpu().to_weights(recipe.model, recipe.colours))
     run.write_card(path, pictures=len(training), sub_images=len(images), scores=scores(path, recipe, data))
     return path
 
@@ -181,23 +178,8 @@ def load_planes(path: Path, colours: str) -> np.ndarray:
     """An image file's planes (c, H, W) uint8: 'Y' as `load_luma`, 'YCbCr' or 'RGB'; grey is of three equal colours."""
     if colours == "Y":
         return load_luma(path)[None]
-    data = np.fromfile(path, np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if image is None:
-        raise InputError(f"cannot read image '{path}'")
-    rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1))
+    rgb, _ = load_rgb(path)
     return rgb if colours == "RGB" else rgb_to_ycbcr(rgb)
-
-
-def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
-    """MATLAB's rgb2ycbcr of planes (3, H, W) uint8."""
-    return to_bytes(np.einsum("ij,jyx->iyx", YCBCR, rgb.astype(np.float64)) + YCBCR_OFFSET[:, None, None])
-
-
-def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
-    """MATLAB's ycbcr2rgb of planes (3, H, W) uint8."""
-    centred = ycbcr.astype(np.float64) - YCBCR_OFFSET[:, None, None]
-    return to_bytes(np.einsum("ij,jyx->iyx", np.linalg.inv(YCBCR), centred))
 
 
 # ---- scores ------------------------------------------------------------------------------------------------------
@@ -223,20 +205,15 @@ def compared(net: Net, pair: Pair, recipe: PaperRecipe) -> Pair:
 def scores(path: Path, recipe: PaperRecipe, data: Path) -> dict[str, Any]:
     """The scores of a weight file on the test sets that ``data`` has, in the form of the recipe's own experiment."""
     weights = load_file(path)
-    net = Net.from_weights(weights).eval()
     found: dict[str, Any] = {}
     for name in ("Set5", "Set14"):
         folder = data / "test" / name
         if not folder.is_dir():
             continue
         if recipe.blur is not None:
-            found[name] = blurred_scores(net, folder, recipe)
+            found[name] = blurred_scores(Net.from_weights(weights).eval(), folder, recipe)
             continue
-        bicubic = {f"bicubic_{key}": value for key, value in colour_scores(None, folder, recipe).items()}
-        found[name] = colour_scores(net, folder, recipe) | bicubic
-        if recipe.colours == "Y":
-            whole = evaluate(folder, recipe.model, recipe.scale, network(weights)).average
-            found[name] |= whole.to_json(timed=False)
+        found[name] = evaluate(folder, recipe.model, recipe.scale, network(weights), colours=True).average.to_json()
     return found
 
 
@@ -251,25 +228,3 @@ def blurred_scores(net: Net, folder: Path, recipe: PaperRecipe) -> dict[str, flo
                         for made in (enlarged(net, low)[0], imresize(low[0], n))])
     ours, bicubic = np.mean(results, 0)
     return {"psnr": round(float(ours), 4), "bicubic_psnr": round(float(bicubic), 4)}
-
-
-def colour_scores(net: Net | None, folder: Path, recipe: PaperRecipe) -> dict[str, float]:
-    """PSNR of Y, Cb and Cr and of the colour image in RGB [P16, table 5]; a network of luma leaves Cb and Cr to bicubic
-    interpolation, and with no network all planes are."""
-    n, results = recipe.scale, []
-    inner = np.s_[:, n:-n, n:-n]
-    for path in list_images(folder):
-        rgb = np.stack([crop_to_multiple(plane, n) for plane in load_planes(path, "RGB")])
-        planes = rgb if recipe.colours == "RGB" else rgb_to_ycbcr(rgb)
-        low = degraded(planes, recipe)
-        made = np.stack([imresize(plane, n) for plane in low])
-        if net is not None:
-            channels = net.network.channels
-            made[:channels] = enlarged(net, low[:channels])
-        made = to_bytes(made)
-        made_rgb = made if recipe.colours == "RGB" else ycbcr_to_rgb(made)
-        ycbcr = [rgb_to_ycbcr(each)[inner] for each in (made_rgb, rgb)]
-        if recipe.colours != "RGB":
-            ycbcr[0] = made[inner]
-        results.append([*map(psnr, *ycbcr), psnr(made_rgb[inner], rgb[inner])])
-    return dict(zip(("y", "cb", "cr", "rgb"), np.mean(results, 0).round(4).tolist(), strict=True))
