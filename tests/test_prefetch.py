@@ -235,10 +235,10 @@ def test_a_source_that_answers_nobody_is_left_and_closes_when_it_does() -> None:
         source.give(1)
     assert workers() and source.closed_by is None
     source.items.put(2)
-    assert source.arrived.acquire(timeout=20)  # told of its end
     for worker in workers():
         worker.join(20)
     assert source.closed_by is not None and latest.take() is None
+    assert not source.arrived.acquire(blocking=False)  # nobody is told of it any more
 
 
 def test_closing_ends_the_thread_of_a_source_that_never_ends() -> None:

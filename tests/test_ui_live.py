@@ -164,10 +164,10 @@ def test_recording_and_snapshots_go_to_their_folders(page: LivePage, qtbot: Any,
 class Silence:
     """A microphone of which nothing comes."""
 
-    name, rate, channels = "Silence", 48000, 1
+    rate, channels = 48000, 1
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
-        assert name == "default"
+        self.name = name
 
     def listen(self) -> None:
         pass
@@ -179,14 +179,22 @@ class Silence:
         pass
 
 
-@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize("chosen", ["", "default", "USB"])
 def test_the_microphone_is_recorded_where_it_is_chosen(
-    page: LivePage, qtbot: Any, tmp_path: Path, chosen: bool
+    page: LivePage, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
-    assert not page.panel.microphone.isChecked()
-    if chosen:
-        page.panel.microphone.click()
-    page.watch("test", page.panel.choice, page.panel.wish, microphones=Silence)
+    monkeypatch.setattr(vsr, "microphones", lambda: ["Built-in", "USB"], raising=False)
+    heard: list[str] = []
+
+    def silence(name: str, now: Callable[[], float]) -> Silence:
+        heard.append(name)
+        return Silence(name, now)
+
+    page.fill()
+    until(qtbot, lambda: not page.bridge.finding)
+    assert page.panel.get("sound") == ""
+    page.panel.set("sound", chosen)
+    page.watch("test", page.panel.choice, page.panel.wish, microphones=silence)
     until(qtbot, lambda: page.bridge.live is not None and page.bridge.live.meter().frames > 3)
     page.toggle_recording()
     until(qtbot, lambda: list(tmp_path.glob(".*.part.mkv")))
@@ -194,7 +202,19 @@ def test_the_microphone_is_recorded_where_it_is_chosen(
     until(qtbot, lambda: any(text.endswith(".mkv") for text in said(page)))
     (video,) = tmp_path.glob("*.mkv")
     with av.open(str(video)) as container:
-        assert len(container.streams.audio) == chosen
+        assert len(container.streams.audio) == bool(chosen)
+    assert heard == ([chosen] if chosen else [])
+
+
+def test_a_microphone_that_was_chosen_stays_so_while_it_is_away(page: LivePage) -> None:
+    page.panel.set("sound", "USB")  # as it was remembered
+    for there in (["Built-in"], ["Built-in", "USB"], []):
+        page.panel.fill_sound(there)
+        assert page.panel.get("sound") == "USB"
+    page.panel.set("sound", "")
+    page.panel.fill_sound(["Built-in"])
+    box = page.panel._boxes["sound"]
+    assert [box.itemData(row) for row in range(box.count())] == ["", "default", "Built-in"]
 
 
 def test_a_recording_that_was_cut_off_is_offered(page: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -260,13 +280,13 @@ def test_what_was_chosen_comes_back_but_no_password(page: LivePage, qtbot: Any, 
     page.source.setEditText("rtsp://cam.local/live")
     page.panel.set("scale", 4)
     page.panel.hold.setChecked(False)
-    page.panel.microphone.setChecked(True)
+    page.panel.set("sound", "default")
     page.save_state(settings)
     other = LivePage(gpu=False)
     qtbot.addWidget(other)
     other.restore_state(settings)
     assert other.wanted == "rtsp://cam.local/live" and other.panel.get("scale") == 4
-    assert not other.panel.hold.isChecked() and other.panel.microphone.isChecked()
+    assert not other.panel.hold.isChecked() and other.panel.get("sound") == "default"
     page.source.setEditText("rtsp://me:secret@cam.local/live")
     page.save_state(settings)
     settings.sync()
@@ -304,6 +324,43 @@ def test_looking_for_cameras_keeps_nobody_waiting(page: Any, qtbot: Any, monkeyp
     page.fill()
     until(qtbot, lambda: not page.bridge.finding)
     assert page.source.findText("Slow camera") == 0 and page.wanted == "rtsp://cam.local/live"  # it is left as it was
+
+
+def test_a_driver_that_does_not_say_what_cameras_there_are_keeps_no_window_open(
+    page: LivePage, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ui.live._PATIENCE_S", 0.05)
+    answer, asked = threading.Event(), threading.Event()
+
+    def never() -> list[tuple[int, str]]:
+        asked.set()
+        assert answer.wait(60)
+        return [(0, "Late")]
+
+    monkeypatch.setattr(vsr, "cameras", never, raising=False)
+    told: list[object] = []
+    page.bridge._searched.connect(lambda: told.append(None))
+    try:
+        page.fill()
+        assert asked.wait(60)
+        page.shut()
+        assert not page.bridge.finding
+    finally:
+        answer.set()
+    until(qtbot, lambda: not [thread for thread in threading.enumerate() if thread.name == "vsr-newest"])
+    assert page.source.findText("Late") < 0 and not told  # nobody hears of it any more
+
+
+def test_looking_for_cameras_that_fails_is_over(page: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> list[tuple[int, str]]:
+        raise OSError("out of luck")
+
+    monkeypatch.setattr(vsr, "cameras", fails, raising=False)
+    with qtbot.capture_exceptions() as raised:
+        page.fill()
+        until(qtbot, lambda: not page.bridge.finding)
+    assert [str(error) for _, error, _ in raised] == ["out of luck"]
+    assert "Looking" not in page._line.placeholderText() and page.source.findData("test") >= 0
 
 
 def test_the_picture_alone_has_its_controls_while_the_mouse_moves(page: Any, qtbot: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,11 +35,13 @@ from ui.views import FullScreen, Views
 
 _METER_MS = 250
 _SIZES = ("", "640x360", "640x480", "1280x720", "1920x1080")
+_PATIENCE_S = 1.0  # for which drivers are waited for at the end that do not say what devices there are
 _LEAST_DRAG = 16  # logical pixels: a shorter one means nothing
 _Key = Qt.Key
 _MOVIES = QStandardPaths.StandardLocation.MoviesLocation
 _PICTURES = QStandardPaths.StandardLocation.PicturesLocation
 _NAME = "VSR "  # with which files begin that are recorded or saved
+_SYSTEMS = "default"  # the microphone that the system has chosen
 _QUIET = {"mode", "back"}  # messages that the picture itself tells
 
 
@@ -59,16 +61,18 @@ class LiveBridge(QObject):
     started = Signal()
     failed = Signal(str)
     ended = Signal(list)
-    found = Signal(list, list)  # as `vsr.cameras` and `vsr.cut_off` give them
+    found = Signal(list, list, list)  # as `vsr.cameras`, `vsr.microphones` and `vsr.cut_off` give them
+    _searched = Signal()
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
         self.live: vsr.Live | None = None
         self.difference = False  # whether that is what is looked at
         self._work: Work | None = None
-        self._finding: Work | None = None
+        self._finding: Any = None  # a `vsr.newest`
         self._wanted: tuple[str, dict[str, Any]] | None = None
         self._has_wish = False
+        self._searched.connect(self._take_found)
 
     @property
     def busy(self) -> bool:
@@ -79,16 +83,27 @@ class LiveBridge(QObject):
         return self._finding is not None
 
     def find(self, folder: Path) -> None:
-        """Look for cameras, and in ``folder`` for recordings that were cut off."""
-        if self._finding is None:
-            self._finding = Work(lambda: (vsr.cameras(), vsr.cut_off(folder, _NAME)), self._searched)
+        """Look for cameras and microphones, and in ``folder`` for recordings that were cut off."""
 
-    def _searched(self, work: Work) -> None:
-        work.wait()
+        def look() -> Iterator[tuple[list[tuple[int, str]], list[str], list[tuple[Path, Path]]]]:
+            yield vsr.cameras(), vsr.microphones(), vsr.cut_off(folder, _NAME)
+
+        if self._finding is None:
+            self._finding = vsr.newest(look(), self._searched.emit, _PATIENCE_S)
+
+    def _take_found(self) -> None:
+        finding = self._finding
+        if finding is None or not finding.ended:
+            return
         self._finding = None
-        self.found.emit(*(work.result or ([], [])))
-        if work.error is not None:
-            raise work.error
+        with finding:
+            try:
+                found: tuple[list[Any], ...] = finding.take() or ([], [], [])
+                finding.take()  # raises what went wrong
+            except Exception:
+                self.found.emit([], [], [])
+                raise
+        self.found.emit(*found)
 
     def open(self, source: str, **options: Any) -> None:
         """Close what is open and open ``source``; the last one called wins."""
@@ -152,11 +167,11 @@ class LiveBridge(QObject):
             self.started.emit()
 
     def shut(self) -> None:
-        """Stop everything; all threads have ended when this returns."""
+        """Stop everything; all threads have ended when this returns, but one that looks for devices whose drivers give
+        no answer: it ends with the program."""
         self._wanted, self._has_wish = None, False
         if self._finding is not None:
-            self._finding.finished.disconnect()
-            self._finding.wait()
+            self._finding.close()
             self._finding = None
         if self._work is not None:
             self._work.finished.disconnect()
@@ -193,6 +208,7 @@ class Panel(QFrame):
             ("model", tr("Model"), tr("The network that enlarges: larger ones are sharper and slower")),
             ("scale", tr("Scale"), tr("How many times as wide and high")),
             ("show", tr("Record"), tr("What is recorded, photographed and lent to other programs")),
+            ("sound", tr("Sound"), tr("The microphone whose sound recordings have")),
         )):
             box = self._boxes[name] = QComboBox()
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -210,17 +226,14 @@ class Panel(QFrame):
             self._boxes["scale"].addItem(f"×{scale}", scale)
         for side, text in (("sr", tr("super-resolution")), ("bicubic", tr("bicubic")), ("both", tr("both"))):
             self._boxes["show"].addItem(text, side)
+        self.fill_sound([])
         column.addLayout(grid)
         self.mirror = QCheckBox(tr("Mirrored"))
         theme.name(self.mirror, tr("Mirrored"), tr("As in a mirror"))
         self.hold = QCheckBox(tr("Hold the frame rate"), checked=True)
         theme.name(self.hold, tr("Hold the frame rate"),
                    tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
-        self.microphone = QCheckBox(tr("Record the microphone"))
-        theme.name(self.microphone, tr("Record the microphone"),
-                   tr("Recordings have the sound of the system's microphone"))
         column.addWidget(self.mirror)
-        column.addWidget(self.microphone)
         column.addWidget(self.hold)
         self._views = Views()
         self._views.moded.connect(self.moded)
@@ -263,14 +276,27 @@ class Panel(QFrame):
         """Offer the models that there are."""
         offer(self._boxes["model"])
 
+    def fill_sound(self, microphones: list[str]) -> None:
+        """Offer these beside the system's choice; what was chosen stays."""
+        box, chosen = self._boxes["sound"], self.get("sound")
+        box.clear()
+        box.addItem(self.tr("none"), "")
+        box.addItem(self.tr("the system's microphone"), _SYSTEMS)
+        for name in microphones:
+            box.addItem(name, name)
+        self.set("sound", chosen)
+
     def get(self, name: str) -> Any:
         return self._boxes[name].currentData()
 
     def set(self, name: str, value: object) -> None:
         """What there is not is left as it was."""
         box = self._boxes[name]
-        if name == "model" and value and box.count() == 1 and box.findData(value) < 0:
-            box.addItem(field_name(str(value)), value)  # until `fill` knows what there is
+        if value and box.findData(value) < 0:
+            if name == "model" and box.count() == 1:
+                box.addItem(field_name(str(value)), value)  # until `fill` knows what there is
+            elif name == "sound":
+                box.addItem(str(value), value)  # it may be plugged in again
         if (row := box.findData(value)) >= 0:
             box.setCurrentIndex(row)
 
@@ -431,7 +457,10 @@ class LivePage(QWidget):
         self._line.setPlaceholderText(self.tr("Looking for cameras…"))
         self.bridge.find(self._folder(_MOVIES))
 
-    def _found(self, cameras: list[tuple[int, str]], recordings: list[tuple[Path, Path]]) -> None:
+    def _found(
+        self, cameras: list[tuple[int, str]], microphones: list[str], recordings: list[tuple[Path, Path]]
+    ) -> None:
+        self.panel.fill_sound(microphones)
         self._line.setPlaceholderText(self._hint)
         for row, (index, name) in enumerate(cameras):
             self.source.insertItem(row, name, str(index))
@@ -692,8 +721,8 @@ class LivePage(QWidget):
             if live.recording:
                 live.stop_recording()
             else:
-                microphone = "default" if self.panel.microphone.isChecked() else None
-                live.record(self._place(_MOVIES, ".mkv"), self.panel.get("show"), microphone=microphone)
+                live.record(self._place(_MOVIES, ".mkv"), self.panel.get("show"),
+                            microphone=self.panel.get("sound") or None)
                 self._recording_since = time.monotonic()
 
         self._try(toggle)
@@ -740,10 +769,10 @@ class LivePage(QWidget):
         source = self.source.currentText()
         # Who logs in is nobody's business, nor is it the settings' file's
         settings.setValue("source", source if vsr.shown_name(source) == source else "")
-        for name in ("size", "model", "scale", "show"):
+        for name in ("size", "model", "scale", "show", "sound"):
             settings.setValue(name, self.panel.get(name))
         for name, value in {
-            "mirror": self.panel.mirror.isChecked(), "microphone": self.panel.microphone.isChecked(),
+            "mirror": self.panel.mirror.isChecked(),
             "hold": self.panel.hold.isChecked(),
             "mode": self.canvas.mode.value, "split": self.canvas.split,
             "panel": self._full.has_aside,
@@ -753,11 +782,10 @@ class LivePage(QWidget):
     def restore_state(self, settings: QSettings) -> None:
         if source := str(settings.value("source") or ""):
             self.source.setEditText(source)
-        for name in ("size", "model", "show"):
+        for name in ("size", "model", "show", "sound"):
             self.panel.set(name, settings.value(name))
         self.panel.set("scale", int(str(settings.value("scale", 2))))
         self.panel.mirror.setChecked(str(settings.value("mirror")).lower() == "true")
-        self.panel.microphone.setChecked(str(settings.value("microphone")).lower() == "true")
         self.panel.hold.setChecked(str(settings.value("hold")).lower() != "false")
         mode = str(settings.value("mode", Mode.SPLIT))
         self.set_mode(Mode(mode) if mode in tuple(Mode) else Mode.SPLIT)

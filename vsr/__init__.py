@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vsr.media.camera import Asked, cameras, check_source, shown_name
     from vsr.media.cut import Cut
     from vsr.media.folder import NAMES, SUFFIXES, made_folder, media_in
+    from vsr.media.microphone import microphones
     from vsr.media.partfile import leftovers
     from vsr.media.picture import still_format
     from vsr.media.presets import DEFAULT_CRF, DEFAULT_PRESET, PRESETS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vsr.models.catalogue import Entry, Weights, assets_dir, catalogue
     from vsr.pipeline import run, run_together
     from vsr.player import Meter, Player, Playing, Shown, measure_playing
+    from vsr.prefetch import newest
     from vsr.sides import Box, Choice, Scores, Side, View
     from vsr.size import Resolution, Shape, Size, resolve
     from vsr.still import Look, difference, look, on_screen, picture_of, save_picture
@@ -36,13 +38,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_CRF", "DEFAULT_MODEL", "DEFAULT_PRESET", "NAMES", "PRESETS", "SUFFIXES", "Asked", "Box", "Cancelled",
-    "Check", "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Entry", "Estimate", "Event",
-    "Failed", "Frame", "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter", "OutputError", "Player",
-    "Playing", "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size", "Started", "UsageError",
-    "VideoInfo", "View", "VsrError", "Warned", "Weights", "assets_dir", "cameras", "catalogue", "check_job",
-    "check_source", "cut_off", "difference", "leftovers", "look", "made_folder", "measure_playing", "media_in",
-    "on_screen", "open_engine", "picture_of", "probe", "resolve", "run", "run_together", "save_picture", "shown_name",
-    "still_format",
+    "Check", "CheckError", "Choice", "Composer", "Cut", "Done", "Engine", "EngineError", "Entry", "Estimate",
+    "Event", "Failed", "Frame", "InputError", "Job", "Live", "LiveMeter", "Look", "MediaInfo", "Meter",
+    "OutputError", "Player", "Playing", "Progress", "Resolution", "Scores", "Shape", "Shown", "Side", "Size",
+    "Started", "UsageError", "VideoInfo", "View", "VsrError", "Warned", "Weights", "assets_dir", "cameras",
+    "catalogue", "check_job", "check_source", "cut_off", "difference", "leftovers", "look", "made_folder",
+    "measure_playing", "media_in", "microphones", "newest", "on_screen", "open_engine", "picture_of", "probe",
+    "resolve", "run", "run_together", "save_picture", "shown_name", "still_format",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "vsr.job": ("Job", "check_job"),
     "vsr.live": ("Live",), "vsr.media.camera": ("Asked", "cameras", "check_source", "shown_name"),
     "vsr.media.presets": ("DEFAULT_CRF", "DEFAULT_PRESET", "PRESETS"), "vsr.media.cut": ("Cut",),
+    "vsr.media.microphone": ("microphones",), "vsr.prefetch": ("newest",),
     "vsr.media.folder": ("NAMES", "SUFFIXES", "made_folder", "media_in"), "vsr.media.partfile": ("leftovers",),
     "vsr.media.picture": ("still_format",), "vsr.media.probe": ("MediaInfo", "probe"),
     "vsr.media.record": ("cut_off",), "vsr.media.verify": ("Check",),

@@ -97,9 +97,9 @@ class Changes(threading.Condition):
 class newest(Generic[T]):
     """Iterate over ``iterable`` in a thread that waits for nobody: one item is kept, and a newer one takes its place.
 
-    ``notify`` is called in that thread whenever there is something to take: an item, an error or the end. ``dropped``
-    counts the items that nobody took in time; ``ended`` is whether there will be no more. The last item before an error
-    or the end is kept until it is taken; then the error is raised, with its traceback, once.
+    ``notify`` is called in that thread whenever there is something to take: an item, an error or the end, if it comes
+    by itself. ``dropped`` counts the items that nobody took in time; ``ended`` is whether there will be no more. The last
+    item before an error or the end is kept until it is taken; then the error is raised, with its traceback, once.
 
     A context manager. ``close()`` returns when the thread has ended, which it does between two items: a source that
     waits for something must be told to stop before. The source is closed in the thread. One that answers nobody is left
@@ -171,7 +171,8 @@ class newest(Generic[T]):
             error = raised
         with self._changes.telling():
             self._error, self.ended = error, True
-        self._notify()
+        if not self._stop:  # else there is nobody who would take it
+            self._notify()
 
 
 @contextlib.contextmanager
