@@ -388,6 +388,10 @@ def test_own_weights_at_their_own_scale(scale: int, tmp_path: Path, clip: Clip,
     assert main(["upscale", str(source), *own]) == 0
     large = tmp_path / f"a_x{scale}.mp4"
     assert [picture.shape for _, picture in pictures(large)] == [(scale * 32, scale * 48)] * len(pictures(source))
+    for size in ("60x40", "300x200"):  # less and more than it makes
+        out = tmp_path / f"{size}.mkv"
+        assert main(["upscale", str(source), "--size", size, "-o", str(out), *own]) == 0
+        assert "x".join(map(str, pictures(out)[0][1].shape[::-1])) == size
     assert main(["compare", str(source), "-o", str(tmp_path / "both.png"), "--layout", "split", *own]) == 0
     assert cv2.imread(str(tmp_path / "both.png")).shape == (scale * 32, scale * 48, 3)
     assert main(["evaluate", "--data", str(source), "--frames", "1", "--json", *own]) == 0

@@ -29,7 +29,7 @@ from vsr.media.probe import image_sequence
 from vsr.media.verify import Check
 from vsr.models import DEFAULT_MODEL
 from vsr.models.catalogue import Weights, find, load_file, load_members
-from vsr.size import Resolution, Size, resolve
+from vsr.size import FACTORS, Resolution, Size, resolve
 
 _PAUSE_S = 0.1  # how long a paused job takes, at most, to notice that it goes on
 
@@ -71,6 +71,11 @@ class Job:
     skip_existing: bool = False
     keep_both: bool = False
     name: str = "{name}_{tag}"
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """What there is for a size: that of the weight file, or all."""
+        return (load_file(self.weights).scale,) if self.weights else FACTORS
 
     @property
     def named_output(self) -> Path | None:
@@ -223,7 +228,7 @@ def plan(job: Job, source: Decoder) -> Plan:
     ``InputError`` for a size that the source has already, ``UsageError`` for options that do not fit the encoder that
     the source asks for.
     """
-    resolution = resolve(source.info, job.size or job.scale, job.input)
+    resolution = resolve(source.info, job.size or job.scale, job.input, job.factors)
     if job.size is not None:
         _check_model(job, resolution.factor)
     warnings = [resolution.warning] if resolution.warning else []

@@ -88,13 +88,13 @@ class Shape:
     sample_aspect: Fraction | None = None
 
 
-def resolve(info: VideoInfo | Shape, wanted: int | Size, path: Path) -> Resolution:
+def resolve(info: VideoInfo | Shape, wanted: int | Size, path: Path, factors: tuple[int, ...] = FACTORS) -> Resolution:
     """What the video of ``info``, in ``path``, becomes by a factor (2, 3 or 4) or a size.
 
-    For a size the factor is the smallest that suffices in both directions, 4 and a warning where none does. 'size'
-    changes the sample aspect ratio so that the displayed shape stays; the others keep that ratio, and the sides that
-    follow are the nearest even numbers, as subsampled chroma wants them. Raises InputError where nothing would be
-    enlarged, a side would shrink, or one would be longer than LONGEST.
+    For a size it is the smallest of ``factors`` that suffices in both directions, the last and a warning where none
+    does. 'size' changes the sample aspect ratio so that the displayed shape stays; the others keep that ratio, and the
+    sides that follow are the nearest even numbers, as subsampled chroma wants them. Raises InputError where nothing
+    would be enlarged, a side would shrink, or one would be longer than LONGEST.
     """
     if isinstance(wanted, int):
         return Resolution(wanted, info.width * wanted, info.height * wanted, info.sample_aspect)
@@ -115,10 +115,10 @@ def resolve(info: VideoInfo | Shape, wanted: int | Size, path: Path) -> Resoluti
     if max(width, height) > LONGEST:
         raise InputError(f"{path} is {source} and would be {width}x{height} by {wanted}, but a side may have {LONGEST} "
                          "pixels; ask for a smaller size")
-    factor = next((n for n in FACTORS if n * info.width >= width and n * info.height >= height), None)
+    factor = next((n for n in factors if n * info.width >= width and n * info.height >= height), None)
     if factor is not None:
         return Resolution(factor, width, height, aspect)
-    most = FACTORS[-1]
+    most = factors[-1]
     said = (f"{width}x{height} is more than {most} times {info.width}x{info.height}: {path} is upscaled {most} times, "
             "the rest is bicubic")
     return Resolution(most, width, height, aspect, ("beyond_factor", said))

@@ -67,7 +67,7 @@ def run_stills(
     with contextlib.ExitStack() as stack:
         for job in jobs:
             control.obey()
-            upscaled = resolve(source.shape, job.size or job.scale, path)
+            upscaled = resolve(source.shape, job.size or job.scale, path, job.factors)
             resolution = composition(job, upscaled, chroma, orientation)
             target = picture_target(job, resolution)
             if not is_free(job, target, [*taken, *(part.target for part, *_ in made)]):
