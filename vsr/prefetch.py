@@ -97,8 +97,8 @@ class Changes(threading.Condition):
 class newest(Generic[T]):
     """Iterate over ``iterable`` in a thread that waits for nobody: one item is kept, and a newer one takes its place.
 
-    ``notify`` is called in that thread whenever there is something to take: an item, an error or the end, if it comes
-    by itself. ``dropped`` counts the items that nobody took in time; ``ended`` is whether there will be no more. The last
+    ``notify`` is called in that thread whenever there is something to take: an item, an error or the end, until
+    `close`. ``dropped`` counts the items that nobody took in time; ``ended`` is whether there will be no more. The last
     item before an error or the end is kept until it is taken; then the error is raised, with its traceback, once.
 
     A context manager. ``close()`` returns when the thread has ended, which it does between two items: a source that
