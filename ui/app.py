@@ -47,7 +47,7 @@ class Faults(QObject):
 
 
 def application(arguments: Sequence[str]) -> QApplication:
-    """The one QApplication, dressed and speaking the system's language where there are texts for it."""
+    """The one QApplication, dressed and translated."""
     for name in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
         os.environ.pop(name, None)  # OpenCV's own Qt, which is not ours
     QGuiApplication.setDesktopFileName("vsr")
@@ -56,13 +56,19 @@ def application(arguments: Sequence[str]) -> QApplication:
     app.setOrganizationName("VSR")
     app.setApplicationVersion(vsr.__version__)
     app.setWindowIcon(QIcon(str(vsr.assets_dir() / "icons" / "vsr.svg")))
+    translate(app)
+    theme.apply(app)
+    return app
+
+
+def translate(app: QApplication) -> None:
+    """Speak the default locale's language: Qt's own texts, and ours from ``translations/vsr_LANGUAGE.qm`` of the
+    assets, as far as they are there."""
     for texts, folder in (("qtbase", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)),
                           ("vsr", str(vsr.assets_dir() / "translations"))):
         translator = QTranslator(app)
         if translator.load(QLocale(), texts, "_", folder):
             app.installTranslator(translator)
-    theme.apply(app)
-    return app
 
 
 def main(arguments: Sequence[str] | None = None, live: Mapping[str, Any] | None = None) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QImage, QKeyEvent, QTransform
+from PySide6.QtCore import QPointF, QSettings, QStandardPaths, Qt, QTimer, Signal
+from PySide6.QtGui import QImage, QKeyEvent, QTransform
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 )
 
 import vsr
-from ui import theme
+from ui import files, theme
 from ui.bridge import Bridge, Export, Glances, Wish
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import Inspector
@@ -176,42 +176,45 @@ class ComparePage(QWidget):
 
     def _bind(self) -> dict[tuple[int, bool], Command]:
         """By key and whether Shift is held."""
-        tr, canvas = self.tr, self.canvas
+        canvas = self.canvas
         return {
-            (_Key.Key_Space, False): Command(tr("Space"), tr("Play, pause"), self.toggle_playing),
-            (_Key.Key_Left, False): Command("← →", tr("A frame back, on"), lambda: self.step(-1)),
+            (_Key.Key_Space, False): Command(self.tr("Space"), self.tr("Play, pause"), self.toggle_playing),
+            (_Key.Key_Left, False): Command("← →", self.tr("A frame back, on"), lambda: self.step(-1)),
             (_Key.Key_Right, False): Command(None, "", lambda: self.step(1)),
-            (_Key.Key_J, False): Command("J K L", tr("Back, pause, play and faster"), lambda: self._shuttle(-1)),
+            (_Key.Key_J, False): Command("J K L", self.tr("Back, pause, play and faster"), lambda: self._shuttle(-1)),
             (_Key.Key_K, False): Command(None, "", lambda: self._shuttle(0)),
             (_Key.Key_L, False): Command(None, "", lambda: self._shuttle(1)),
-            (_Key.Key_Home, False): Command(tr("Home End"), tr("To the beginning, to the end"), lambda: self.seek(0)),
+            (_Key.Key_Home, False): Command(self.tr("Home End"), self.tr("To the beginning, to the end"),
+                                            lambda: self.seek(0)),
             (_Key.Key_End, False): Command(None, "", self._seek_end),
-            (_Key.Key_I, False): Command("I O", tr("The loop begins, ends here"), lambda: self._mark(0)),
+            (_Key.Key_I, False): Command("I O", self.tr("The loop begins, ends here"), lambda: self._mark(0)),
             (_Key.Key_O, False): Command(None, "", lambda: self._mark(1)),
-            (_Key.Key_R, False): Command("R", tr("Loop, or no longer"), lambda: self.set_looping(not self._looping)),
-            (_Key.Key_S, False): Command("S", tr("Split"), lambda: self.set_mode(Mode.SPLIT)),
-            (_Key.Key_T, False): Command("T", tr("Side by side"), lambda: self.set_mode(Mode.SIDE)),
-            (_Key.Key_A, False): Command("A", tr("A/B: the one, the other"), self.flip),
-            (_Key.Key_D, False): Command("D", tr("Difference ×8"), lambda: self.set_mode(Mode.DIFFERENCE)),
-            (_Key.Key_B, False): Command("B", tr("Bicubic while it is held"), lambda: canvas.peek(True)),
-            (_Key.Key_G, False): Command("G", tr("Magnifier"), self.toggle_loupe),
-            (_Key.Key_Comma, False): Command(", .", tr("The split to the left, right"), lambda: self._nudge(-1)),
+            (_Key.Key_R, False): Command("R", self.tr("Loop, or no longer"),
+                                         lambda: self.set_looping(not self._looping)),
+            (_Key.Key_S, False): Command("S", self.tr("Split"), lambda: self.set_mode(Mode.SPLIT)),
+            (_Key.Key_T, False): Command("T", self.tr("Side by side"), lambda: self.set_mode(Mode.SIDE)),
+            (_Key.Key_A, False): Command("A", self.tr("A/B: the one, the other"), self.flip),
+            (_Key.Key_D, False): Command("D", self.tr("Difference ×8"), lambda: self.set_mode(Mode.DIFFERENCE)),
+            (_Key.Key_B, False): Command("B", self.tr("Bicubic while it is held"), lambda: canvas.peek(True)),
+            (_Key.Key_G, False): Command("G", self.tr("Magnifier"), self.toggle_loupe),
+            (_Key.Key_Comma, False): Command(", .", self.tr("The split to the left, right"), lambda: self._nudge(-1)),
             (_Key.Key_Period, False): Command(None, "", lambda: self._nudge(1)),
-            (_Key.Key_Plus, False): Command("+ -", tr("Larger, smaller"), lambda: canvas.zoom(1.25)),
+            (_Key.Key_Plus, False): Command("+ -", self.tr("Larger, smaller"), lambda: canvas.zoom(1.25)),
             (_Key.Key_Equal, False): Command(None, "", lambda: canvas.zoom(1.25)),
             (_Key.Key_Minus, False): Command(None, "", lambda: canvas.zoom(0.8)),
-            (_Key.Key_Z, False): Command("Z", tr("1:1"), canvas.one_to_one),
-            (_Key.Key_X, False): Command("X", tr("Fit"), canvas.fit),
-            (_Key.Key_Left, True): Command(tr("Shift + arrows"), tr("Move the picture"), lambda: self._pan(1, 0)),
+            (_Key.Key_Z, False): Command("Z", self.tr("1:1"), canvas.one_to_one),
+            (_Key.Key_X, False): Command("X", self.tr("Fit"), canvas.fit),
+            (_Key.Key_Left, True): Command(self.tr("Shift + arrows"), self.tr("Move the picture"),
+                                           lambda: self._pan(1, 0)),
             (_Key.Key_Right, True): Command(None, "", lambda: self._pan(-1, 0)),
             (_Key.Key_Up, True): Command(None, "", lambda: self._pan(0, 1)),
             (_Key.Key_Down, True): Command(None, "", lambda: self._pan(0, -1)),
-            (_Key.Key_Up, False): Command("↑ ↓", tr("Louder, quieter"), lambda: self._louder(5)),
+            (_Key.Key_Up, False): Command("↑ ↓", self.tr("Louder, quieter"), lambda: self._louder(5)),
             (_Key.Key_Down, False): Command(None, "", lambda: self._louder(-5)),
-            (_Key.Key_M, False): Command("M", tr("Sound on, off"), self.transport.mute.toggle),
-            (_Key.Key_P, False): Command("P", tr("Save frame"), self.save_frame),
-            (_Key.Key_E, False): Command("E", tr("Export comparison"), self.ask_for_export),
-            (_Key.Key_H, False): Command("H", tr("Hide, show the panel"), self._toggle_panel),
+            (_Key.Key_M, False): Command("M", self.tr("Sound on, off"), self.transport.mute.toggle),
+            (_Key.Key_P, False): Command("P", self.tr("Save frame"), self.save_frame),
+            (_Key.Key_E, False): Command("E", self.tr("Export comparison"), self.ask_for_export),
+            (_Key.Key_H, False): Command("H", self.tr("Hide, show the panel"), self._toggle_panel),
         }
 
     def keys(self) -> list[tuple[str, str]]:
@@ -304,11 +307,7 @@ class ComparePage(QWidget):
         self.message.emit(why, self.tr("Open another…"), self.ask_for_files)
 
     def ask_for_files(self) -> None:
-        dialog = QFileDialog(self, self.tr("Open a video"), self._folder)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.filesSelected.connect(lambda names: self.open([Path(name) for name in names]))
-        dialog.open()
+        files.ask(self, self.tr("Open a video"), self._folder, self.open)
 
     def _open_sample(self) -> None:
         self.open([vsr.assets_dir() / "sample.mp4"])
@@ -397,9 +396,9 @@ class ComparePage(QWidget):
                 self.message.emit(text, "", None)
 
         if saved:
-            names, folder = ", ".join(path.name for path in saved), saved[0].parent
-            self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show folder"),
-                              lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))))
+            names = ", ".join(path.name for path in saved)
+            self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show in folder"),
+                              partial(files.show, saved[-1], self))
 
     # ---- playing ---------------------------------------------------------------------------------------------------
 
@@ -537,10 +536,8 @@ class ComparePage(QWidget):
         self.canvas.setFocus()
         if truth == "reference":
             self.inspector.choose(truth=self._truth)  # until there is one
-            dialog = QFileDialog(self, self.tr("The same video, larger"), self._folder)
-            dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            dialog.fileSelected.connect(lambda name: self.measure("reference", Path(name)))
-            dialog.open()
+            files.ask(self, self.tr("The same video, larger"), self._folder,
+                      lambda paths: self.measure("reference", paths[0]), QFileDialog.FileMode.ExistingFile)
         else:
             self.measure(truth)
 
@@ -584,13 +581,7 @@ class ComparePage(QWidget):
             return
         suffix = "png" if vsr.still_format(self._path) else "mp4"
         named = self._path.with_name(f"{self._path.stem}-compared.{suffix}")
-        dialog = QFileDialog(self, self.tr("Export the comparison as"), str(named.parent))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(suffix)
-        dialog.selectFile(named.name)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(lambda name: self.export(Path(name)))
-        dialog.open()
+        files.ask_where(self, self.tr("Export the comparison as"), named, lambda paths: self.export(paths[0]))
 
     def export(self, output: Path) -> None:
         """Write what `vsr compare` does: a split where that is looked at, else side by side; the loop alone if any."""
@@ -622,8 +613,8 @@ class ComparePage(QWidget):
         self._exporting.hide()
         self._export = None
         if path is not None:
-            self.message.emit(self.tr("{0} is ready").format(path.name), self.tr("Show folder"),
-                              lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent))))
+            self.message.emit(self.tr("{0} is ready").format(path.name), self.tr("Show in folder"),
+                              partial(files.show, path, self))
         elif error:
             self.message.emit(error, self.tr("Export again…"), self.ask_for_export)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
@@ -16,7 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 import vsr
-from ui import theme
+from ui import files, theme
 from ui.items import UNRATED, Settings
 from ui.models import offer
 
@@ -79,16 +81,18 @@ class Form(QWidget):
         form.setHorizontalSpacing(2 * _U)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         names = ", ".join(f"{{{name}}}: {text}" for name, text in vsr.NAMES.items())
-        tr = self.tr
         for text, field, tip in (
-            (tr("Size"), self.scale, tr("How large: a factor, a screen, 1920x1080, or rows as in 1080")),
-            (tr("Model"), self.model, tr("The network that makes the pixels")),
-            (tr("Encoder"), self.codec, tr("Automatic is H.264, or what holds all that the source has")),
-            (tr("Quality"), self.crf, tr("To the right it is better and larger; CRF 18 is hard to tell from perfect")),
-            (tr("Effort"), self.preset, tr("How long the encoder tries: slower makes smaller files")),
-            (tr("Folder"), self.folder, tr("Where the result goes; a name alone is a folder beside the source")),
-            (tr("Name"), self.name, tr("The result's name, without its extension.") + f" {names}"),
-            (tr("If it exists"), self.existing, tr("Keep both numbers the new file; sources are never replaced")),
+            (self.tr("Size"), self.scale, self.tr("How large: a factor, a screen, 1920x1080, or rows as in 1080")),
+            (self.tr("Model"), self.model, self.tr("The network that makes the pixels")),
+            (self.tr("Encoder"), self.codec, self.tr("Automatic is H.264, or what holds all that the source has")),
+            (self.tr("Quality"), self.crf,
+             self.tr("To the right it is better and larger; CRF 18 is hard to tell from perfect")),
+            (self.tr("Effort"), self.preset, self.tr("How long the encoder tries: slower makes smaller files")),
+            (self.tr("Folder"), self.folder,
+             self.tr("Where the result goes; a name alone is a folder beside the source")),
+            (self.tr("Name"), self.name, self.tr("The result's name, without its extension.") + f" {names}"),
+            (self.tr("If it exists"), self.existing,
+             self.tr("Keep both numbers the new file; sources are never replaced")),
         ):
             theme.name(field, text, tip)
             label = QLabel(text)
@@ -152,7 +156,8 @@ class Form(QWidget):
             self.changed.emit("folder", "")
 
     def _choose(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.tr("Where results go"), self.folder.text())
-        if folder:
-            self.folder.setText(folder)
-            self.changed.emit("folder", folder)
+        files.ask(self, self.tr("Where results go"), self.folder.text(), self._chosen, QFileDialog.FileMode.Directory)
+
+    def _chosen(self, folders: list[Path]) -> None:
+        self.folder.setText(str(folders[0]))
+        self.changed.emit("folder", str(folders[0]))

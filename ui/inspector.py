@@ -90,13 +90,16 @@ class Inspector(QFrame):
     def _add_choice(self) -> None:
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=6)
         grid.setColumnStretch(1, 1)
-        tr = self.tr
         tips = {
-            "model": (tr("Model"), tr("The network that enlarges: larger ones are sharper and slower")),
-            "scale": (tr("Scale"), tr("How many times as wide and high: 4 invents more, and takes more time")),
-            "engine": (tr("Engine"), tr("What computes the network: auto takes the fastest; all give nearly the same")),
-            "precision": (tr("Precision"), tr("How exactly it is computed: int8 is fastest and costs at most 0.02 dB")),
-            "truth": (tr("Measure"), tr("Compare both with the truth: the video itself, shrunk first, or a reference")),
+            "model": (self.tr("Model"), self.tr("The network that enlarges: larger ones are sharper and slower")),
+            "scale": (self.tr("Scale"),
+                      self.tr("How many times as wide and high: 4 invents more, and takes more time")),
+            "engine": (self.tr("Engine"),
+                       self.tr("What computes the network: auto takes the fastest; all give nearly the same")),
+            "precision": (self.tr("Precision"),
+                          self.tr("How exactly it is computed: int8 is fastest and costs at most 0.02 dB")),
+            "truth": (self.tr("Measure"),
+                      self.tr("Compare both with the truth: the video itself, shrunk first, or a reference")),
         }
         self._boxes: dict[str, QComboBox] = {}
         for row, (name, (text, tip)) in enumerate(tips.items()):
@@ -116,7 +119,8 @@ class Inspector(QFrame):
         self._boxes["model"].addItem(field_name(DEFAULT), DEFAULT)
         for scale in (2, 3, 4):
             self._boxes["scale"].addItem(f"×{scale}", scale)
-        for truth, text in (("", tr("nothing")), ("restore", tr("itself, shrunk")), ("reference", tr("a reference…"))):
+        for truth, text in (("", self.tr("nothing")), ("restore", self.tr("itself, shrunk")),
+                            ("reference", self.tr("a reference…"))):
             self._boxes["truth"].addItem(text, truth)
         for name, box in self._boxes.items():
             box.activated.connect(self._truth_chosen if name == "truth" else self._chosen)
@@ -127,8 +131,8 @@ class Inspector(QFrame):
         self._views.moded.connect(self.moded)
         self.loupe = QToolButton(checkable=True)
         theme.set_icon(self.loupe, "loupe")
-        tr = self.tr
-        theme.name(self.loupe, tr("Magnifier"), tr("Both sides of what is under the mouse, four times as large"), "G")
+        theme.name(self.loupe, self.tr("Magnifier"),
+                   self.tr("Both sides of what is under the mouse, four times as large"), "G")
         self.loupe.clicked.connect(self.louped)
         self._views.row.addWidget(self.loupe)
         self._column.addWidget(self._views)
@@ -136,13 +140,12 @@ class Inspector(QFrame):
     def _add_meter(self) -> None:
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
         grid.setColumnStretch(0, 1)
-        tr = self.tr
         # Beside a stage's name stands which of them takes most, the bottleneck
-        rows = {"fps": (tr("Frames a second"), tr("Shown, of those that the video has")),
-                "decode": (tr("Decode"), tr("What reading a frame takes")),
-                "upscale": (tr("Upscale"), tr("What making both sides of it takes, as far as they are seen")),
-                "show": (tr("Show"), tr("What drawing it takes")),
-                "dropped": (tr("Dropped"), tr("Frames that came too late to be shown"))}
+        rows = {"fps": (self.tr("Frames a second"), self.tr("Shown, of those that the video has")),
+                "decode": (self.tr("Decode"), self.tr("What reading a frame takes")),
+                "upscale": (self.tr("Upscale"), self.tr("What making both sides of it takes, as far as they are seen")),
+                "show": (self.tr("Show"), self.tr("What drawing it takes")),
+                "dropped": (self.tr("Dropped"), self.tr("Frames that came too late to be shown"))}
         self._numbers: dict[str, tuple[QLabel, QLabel]] = {}
         for row, (name, (text, tip)) in enumerate(rows.items()):
             label, value = QLabel(text, objectName="quiet"), QLabel("–", alignment=Qt.AlignmentFlag.AlignRight)
@@ -178,10 +181,11 @@ class Inspector(QFrame):
 
     def _add_outputs(self) -> None:
         self._outputs = []
-        tr = self.tr
         for icon, text, tip, key, asks in (
-            ("save", tr("Save frame"), tr("Write both sides and the two beside each other as PNG"), "P", self.save),
-            ("export", tr("Export comparison…"), tr("Write both, labelled; a video with sound"), "E", self.export),
+            ("save", self.tr("Save frame"), self.tr("Write both sides and the two beside each other as PNG"),
+             "P", self.save),
+            ("export", self.tr("Export comparison…"), self.tr("Write both, labelled; a video with sound"),
+             "E", self.export),
         ):
             button = QPushButton(text, enabled=False)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)

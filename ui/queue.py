@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,6 @@ from PySide6.QtCore import (
     QEvent,
     QItemSelectionModel,
     QMimeData,
-    QProcess,
     QRect,
     QSettings,
     QSize,
@@ -55,8 +53,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-import vsr
-from ui import theme
+from ui import files, theme
 from ui.form import Form
 from ui.items import ENDED, TO_DO, Item, Settings, State, duration, shown
 from ui.rows import Rows, paint_picture, reason
@@ -228,35 +225,43 @@ class QueuePage(QWidget):
             self.addAction(made)
             return made
 
-        tr, queue = self.tr, self.queue
-        self.add_files = action("add", tr("Add files"), tr("Choose videos and pictures"), "Ins", self.ask_for_files)
-        self.add_folder = action("open", tr("Add folder"), tr("Choose a folder: all videos and pictures in it"),
+        queue = self.queue
+        self.add_files = action("add", self.tr("Add files"), self.tr("Choose videos and pictures"),
+                                "Ins", self.ask_for_files)
+        self.add_folder = action("open", self.tr("Add folder"),
+                                 self.tr("Choose a folder: all videos and pictures in it"),
                                  "Shift+Ins", self._add_folder)
-        self.start = action("", tr("Start"), tr("Make all that waits, one after another"), "Ctrl+Return",
+        self.start = action("", self.tr("Start"), self.tr("Make all that waits, one after another"), "Ctrl+Return",
                             self._start_or_pause)
-        self.cancel_all = action("stop", tr("Cancel all"), tr("Make nothing more; what is begun leaves nothing behind"),
+        self.cancel_all = action("stop", self.tr("Cancel all"),
+                                 self.tr("Make nothing more; what is begun leaves nothing behind"),
                                  "Ctrl+Shift+Backspace", queue.cancel_all)
-        self.hold = action("pause", tr("Pause"), tr("Leave the chosen files out until they go on"), "Ctrl+P",
+        self.hold = action("pause", self.tr("Pause"), self.tr("Leave the chosen files out until they go on"), "Ctrl+P",
                            self._hold_or_release)
-        self.cancel = action("close", tr("Cancel"), tr("Do not make the chosen files"), "Ctrl+Backspace",
+        self.cancel = action("close", self.tr("Cancel"), self.tr("Do not make the chosen files"), "Ctrl+Backspace",
                              lambda: queue.cancel(self.chosen()))
-        self.again = action("again", tr("Try again"), tr("Make the chosen files again, from their beginning"), "Ctrl+R",
+        self.again = action("again", self.tr("Try again"),
+                            self.tr("Make the chosen files again, from their beginning"), "Ctrl+R",
                             self._try_again)
-        self.duplicate = action("copy", tr("Duplicate"), tr("The same again, to be made otherwise"), "Ctrl+D",
+        self.duplicate = action("copy", self.tr("Duplicate"), self.tr("The same again, to be made otherwise"), "Ctrl+D",
                                 lambda: self._choose(queue.duplicate(self.chosen())))
-        self.up = action("earlier", tr("Earlier"), tr("Move the chosen files up"), "Alt+Up",
+        self.up = action("earlier", self.tr("Earlier"), self.tr("Move the chosen files up"), "Alt+Up",
                          lambda: queue.move(self.chosen(), -1))
-        self.down = action("later", tr("Later"), tr("Move the chosen files down"), "Alt+Down",
+        self.down = action("later", self.tr("Later"), self.tr("Move the chosen files down"), "Alt+Down",
                            lambda: queue.move(self.chosen(), 1))
-        self.remove = action("remove", tr("Remove"), tr("Take the chosen files out of the list; no file is deleted"),
+        self.remove = action("remove", self.tr("Remove"),
+                             self.tr("Take the chosen files out of the list; no file is deleted"),
                              "Del", lambda: queue.remove(self.chosen()))
-        self.open_result = action("play", tr("Open"), tr("Open the result in the program that is for such files"),
+        self.open_result = action("play", self.tr("Open"),
+                                  self.tr("Open the result in the program that is for such files"),
                                   "Ctrl+Shift+O", lambda: self._with_result(self._open))
-        self.reveal = action("open", tr("Show in folder"), tr("Show where the result lies"), "Ctrl+Shift+Return",
+        self.reveal = action("open", self.tr("Show in folder"), self.tr("Show where the result lies"),
+                             "Ctrl+Shift+Return",
                              lambda: self._with_result(self._reveal))
-        self.compare = action("compare", tr("Compare"), tr("Play the result beside its source on the Compare page"),
+        self.compare = action("compare", self.tr("Compare"),
+                              self.tr("Play the result beside its source on the Compare page"),
                               "Ctrl+K", lambda: self._with_result(self._compare))
-        self.panel = action("panel", tr("Details"), tr("Show or hide what is known of the chosen file"), "F9",
+        self.panel = action("panel", self.tr("Details"), self.tr("Show or hide what is known of the chosen file"), "F9",
                             lambda: self.details.setVisible(self.panel.isChecked()))
         self.panel.setCheckable(True)
         self.panel.setChecked(True)
@@ -553,18 +558,14 @@ class QueuePage(QWidget):
         self.message.emit(self.tr("New files are made like this one."), "", None)
 
     def ask_for_files(self) -> None:
-        kinds = " ".join(f"*{suffix}" for suffix in sorted(vsr.SUFFIXES))
-        kinds = f"{self.tr('Videos and pictures')} ({kinds} {kinds.upper()});;{self.tr('All files')} (*)"
-        names, _ = QFileDialog.getOpenFileNames(self, self.tr("Add files"), self._folder, kinds)
-        if names:
-            self._folder = str(Path(names[0]).parent)
-            self.queue.add(map(Path, names))
+        files.ask(self, self.tr("Add files"), self._folder, self._add)
 
     def _add_folder(self) -> None:
-        name = QFileDialog.getExistingDirectory(self, self.tr("Add a folder"), self._folder)
-        if name:
-            self._folder = name
-            self.queue.add([Path(name)])
+        files.ask(self, self.tr("Add a folder"), self._folder, self._add, QFileDialog.FileMode.Directory)
+
+    def _add(self, paths: list[Path]) -> None:
+        self._folder = str(paths[0] if paths[0].is_dir() else paths[0].parent)
+        self.queue.add(paths)
 
     def _with_result(self, act: Callable[[Item, Path], None]) -> None:
         for item in self.chosen():
@@ -578,7 +579,7 @@ class QueuePage(QWidget):
             self.message.emit(self.tr("No program opened {}.").format(shown(output.name)), "", None)
 
     def _reveal(self, item: Item, output: Path) -> None:
-        show_in_folder(output, self)
+        files.show(output, self)
 
     def _compare(self, item: Item, output: Path) -> None:
         self.go.emit("result", [item.path, output])
@@ -632,24 +633,3 @@ def _scrolled(*widgets: QWidget) -> QScrollArea:
     inside.setAutoFillBackground(False)
     area.viewport().setAutoFillBackground(False)
     return area
-
-
-def show_in_folder(path: Path, parent: QWidget) -> None:
-    """Let the system's file manager show ``path``, chosen where it can; else its folder."""
-    if sys.platform == "win32":
-        QProcess.startDetached("explorer", [f"/select,{path}"])
-    elif sys.platform == "darwin":
-        QProcess.startDetached("open", ["-R", str(path)])
-    else:
-        def instead(*_: object) -> None:
-            if process.error() != QProcess.ProcessError.UnknownError or process.exitCode():
-                QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
-            process.deleteLater()
-
-        process = QProcess(parent)
-        process.finished.connect(instead)
-        process.errorOccurred.connect(instead)
-        url = QUrl.fromLocalFile(str(path)).toString(QUrl.ComponentFormattingOption.FullyEncoded)
-        process.start("dbus-send", [
-            "--session", "--print-reply", "--dest=org.freedesktop.FileManager1", "/org/freedesktop/FileManager1",
-            "org.freedesktop.FileManager1.ShowItems", f"array:string:{url}", "string:"])

@@ -71,7 +71,7 @@ class _Row(QStyledItemDelegate):
         painter.setFont(digits)
         metrics = QFontMetrics(digits)
         step = inside.height() // 3
-        texts = state, speed, left = told(queue, item)
+        texts = state, speed, left = self._texts(queue, item)
         right = QRect(inside)
         room = _STATE_WIDTH if right.width() > 4 * _STATE_WIDTH else max(map(metrics.horizontalAdvance, texts)) + _U
         right.setLeft(max(inside.center().x(), inside.right() - room))
@@ -110,19 +110,18 @@ class _Row(QStyledItemDelegate):
             write(shown(item.output.name), 2, "quiet", middle)
         painter.restore()
 
-
-def told(queue: Queue, item: Item) -> tuple[str, str, str]:
-    """Three short texts: the state, the speed, the time."""
-    state = queue.state_name(item)
-    if queue.is_running(item):
-        if item.share is not None and item.frame:
-            state += f"  {item.share:.0%}"
-        speed = queue.tr("{:.1f} fps").format(item.fps) if item.frame else queue.tr("Preparing")
-        return state, speed, queue.tr("{} left").format(duration(item.eta_s)) if item.eta_s is not None else ""
-    if item.state is State.DONE:
-        still = item.look is not None and item.look.at is None
-        return state, "" if still else queue.tr("{:.1f} fps").format(item.fps), duration(item.seconds)
-    return state, "", ""
+    def _texts(self, queue: Queue, item: Item) -> tuple[str, str, str]:
+        """Three short ones: the state, the speed, the time."""
+        state, speed = queue.state_name(item), self.tr("{:.1f} fps").format(item.fps)
+        if queue.is_running(item):
+            if item.share is not None and item.frame:
+                state += f"  {item.share:.0%}"
+            left = "" if item.eta_s is None else self.tr("{} left").format(duration(item.eta_s))
+            return state, speed if item.frame else self.tr("Preparing"), left
+        if item.state is State.DONE:
+            still = item.look is not None and item.look.at is None
+            return state, "" if still else speed, duration(item.seconds)
+        return state, "", ""
 
 
 def paint_picture(painter: QPainter, place: QRect, picture: QImage | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QApplication, QButtonGroup, QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from ui import theme
@@ -20,15 +21,17 @@ class Views(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.row, group, tr = QHBoxLayout(self), QButtonGroup(self), self.tr
+        self.row, group = QHBoxLayout(self), QButtonGroup(self)
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(4)
         self._buttons: dict[Mode, QToolButton] = {}
         for mode, key, text, tip in (
-            (Mode.SPLIT, "S", tr("Split"), tr("Bicubic left of a line to drag, super-resolution right of it")),
-            (Mode.SIDE, "T", tr("Side by side"), tr("The same part of both, beside each other")),
-            (Mode.FLICKER, "A", tr("A/B"), tr("One over the other: A changes between them")),
-            (Mode.DIFFERENCE, "D", tr("Difference ×8"), tr("How far the sides' luma is apart, eight times as much")),
+            (Mode.SPLIT, "S", self.tr("Split"),
+             self.tr("Bicubic left of a line to drag, super-resolution right of it")),
+            (Mode.SIDE, "T", self.tr("Side by side"), self.tr("The same part of both, beside each other")),
+            (Mode.FLICKER, "A", self.tr("A/B"), self.tr("One over the other: A changes between them")),
+            (Mode.DIFFERENCE, "D", self.tr("Difference ×8"),
+             self.tr("How far the sides' luma is apart, eight times as much")),
         ):
             button = self._buttons[mode] = QToolButton(checkable=True)
             theme.set_icon(button, mode.value)
@@ -44,14 +47,16 @@ class Views(QWidget):
 
 class FullScreen(QObject):
     """Lets ``canvas`` alone be seen, or all of its page again: then ``aside``, where it was there before, and
-    ``controls`` at the end of ``column``. On a full screen these lie over the picture while the mouse moves over it
-    and while they are in use, with ``held`` in any way that only they know."""
+    ``controls`` at the end of ``column``. On a full screen these lie over the picture while the mouse moves over it,
+    from the Tab key on while they have the focus, and while they are in use, with ``held`` in any way that only they
+    know."""
 
     def __init__(self, page: QWidget, column: QVBoxLayout, canvas: Canvas, controls: QWidget, aside: QWidget,
                  held: Callable[[], bool] = lambda: False) -> None:
         super().__init__(page)
         self._page, self._column, self._controls, self._aside, self._held = page, column, controls, aside, held
         self.on, self._had_aside = False, True
+        self._by_keys = False  # whether they were asked for with the Tab key, and not with the mouse since
         self._still = QTimer(self, interval=_STILL_MS, singleShot=True)
         self._still.timeout.connect(self._hide)
         page.installEventFilter(self)
@@ -77,9 +82,10 @@ class FullScreen(QObject):
             self._column.addWidget(self._controls)
             self._controls.show()
 
-    def show(self) -> None:
+    def show(self, by_keys: bool = False) -> None:
         """Show the controls for a while."""
         if self.on:
+            self._by_keys = by_keys
             self._place()
             self._controls.show()
             self._still.start()
@@ -91,17 +97,22 @@ class FullScreen(QObject):
 
     def _hide(self) -> None:
         focus = QApplication.focusWidget()
-        writing = (focus is not None and focus.testAttribute(Qt.WidgetAttribute.WA_InputMethodEnabled)
-                   and self._controls.isAncestorOf(focus))
-        if self._controls.underMouse() or writing or QApplication.activePopupWidget() is not None or self._held():
+        focus = focus if focus is not None and self._controls.isAncestorOf(focus) else None
+        used = focus is not None and (
+            self._by_keys or focus.testAttribute(Qt.WidgetAttribute.WA_InputMethodEnabled))
+        if self._controls.underMouse() or used or QApplication.activePopupWidget() is not None or self._held():
             self._still.start()
         else:
             self._controls.hide()
+            if focus is not None:
+                self._page.setFocus()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """The mouse moves over the picture, or the page has another size."""
+        """The mouse moves over the picture, Tab is to lead to the controls, or the page has another size."""
         if self.on and event.type() is QEvent.Type.Resize and watched is self._page:
             self._place()
         elif self.on and event.type() is QEvent.Type.MouseMove and watched is not self._page:
             self.show()
+        elif self.on and isinstance(event, QKeyEvent) and event.key() in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):
+            self.show(by_keys=True)
         return super().eventFilter(watched, event)
