@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,24 +16,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
-from conftest import Clip, Nearest
+from conftest import Clip, Nearest, paint
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 
-from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QThread, QTimer, QTranslator, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QThread, QTimer, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import (
-    QAbstractButton,
     QApplication,
-    QComboBox,
     QFileDialog,
     QLabel,
-    QPushButton,
-    QSlider,
     QWidget,
 )
 from pytestqt.qtbot import QtBot
@@ -245,6 +241,72 @@ def test_what_cannot_be_opened_is_told_in_words(qtbot: QtBot, window: Window, tm
     window.open([wrong])
     qtbot.waitUntil(lambda: page._middle.currentWidget() is page._empty, timeout=WAIT_MS)
     assert not any(each.isEnabled() for each in page.inspector._outputs)
+
+
+def test_what_nobody_knows_the_length_of_is_gone_through_all_the_same(
+    qtbot: QtBot, window: Window, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As browsers record: the bar reaches as far as was shown, End to the last frame, and a loop from there back."""
+    path = tmp_path / "a.webm"
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as container:
+        video = container.add_stream("libvpx", rate=RATE, width=96, height=64)
+        for number in range(50):
+            frame = av.VideoFrame(96, 64, "yuv420p")
+            paint(frame, number)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    page = open_clip(qtbot, window, path)
+    assert player_of(window).duration_s is None and not page.transport.bar.isEnabled()
+    qtbot.keyClick(page.canvas, Qt.Key.Key_End)
+    qtbot.waitUntil(lambda: shown(window).time == Fraction(49, RATE), timeout=WAIT_MS)
+    assert page.transport.bar.isEnabled() and page.transport.bar.duration == 1.96
+    assert page.transport._total.text() == "00:01.96"
+    page.seek(0.4)
+    qtbot.waitUntil(lambda: shown(window).time == Fraction(10, RATE), timeout=WAIT_MS)
+    assert page.transport.bar.value() == 400 and page.transport.bar.duration == 1.96
+    page.set_looping(True)
+    page.seek(1.9)
+    qtbot.waitUntil(lambda: shown(window).time > 1, timeout=WAIT_MS)
+    page.toggle_playing()
+    qtbot.waitUntil(lambda: shown(window).time < 1, timeout=WAIT_MS)
+    page.toggle_playing()
+
+
+def test_a_picture_is_no_video(qtbot: QtBot, window: Window, tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    page = open_clip(qtbot, window, tmp_path / "a.png")
+    page._tick()
+    assert page.inspector.about.text() == "64×48, png"
+    assert "/" not in page.inspector._numbers["fps"][1].text()
+    assert not any(each.isEnabled() for each in (page.transport._play, page.transport._next, page.transport.bar))
+
+
+def test_a_turned_video_has_the_size_that_is_seen(qtbot: QtBot, window: Window, clip: Clip) -> None:
+    page = open_clip(qtbot, window, clip("a.mp4", size=(96, 64), rotation=90))
+    assert page.inspector.about.text().startswith("64×96, ")
+
+
+def test_long_names_are_cut_where_they_are_shown(qtbot: QtBot, window: Window, clip: Clip, tmp_path: Path) -> None:
+    path = clip("a.mp4").rename(tmp_path / ("long_name_" * 24 + ".mp4"))
+    page = open_clip(qtbot, window, path)
+    label = page.inspector.file
+    assert label.text() == label.toolTip() == path.name
+    assert label.geometry().right() < page.inspector.opener.geometry().left()
+    page.save_frame()
+    qtbot.waitUntil(lambda: "compared.png" in window._strip.said, timeout=WAIT_MS)  # file systems have room for it
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert len(names) == 3 and all(name.startswith("long_name_long_name_") for name in names)
+    assert len(window._strip.said) < 200 and "long_name_long_name_" in window._strip.said
+    window.resize(window.minimumSize())
+    page._export_name.setText(f"Exporting {path.name}")
+    page._exporting.show()
+    qtbot.waitUntil(lambda: page._export_name.width() > 0 and page._exporting.width() <= page.width())
+    assert window.size() == window.minimumSize()
+    missing = tmp_path / "missing.mp4"
+    window.open([missing])
+    qtbot.waitUntil(lambda: window._strip.said.startswith("missing.mp4 does not exist"), timeout=WAIT_MS)
+    assert page.inspector._numbers["upscale"][1].text() == "–"
 
 
 # ---- looking -------------------------------------------------------------------------------------------------------
@@ -466,6 +528,17 @@ def test_the_picture_alone_fills_the_screen(qtbot: QtBot, window: Window, long: 
         assert not page.transport.isVisible()
         move_mouse(page.canvas, QPoint(99, 99))
         assert page.transport.isVisible() and page._full._still.isActive()
+        page._full._hide()
+        assert page.transport.isVisible() is False
+        page.canvas.setFocus()
+        qtbot.keyClick(page.canvas, Qt.Key.Key_Tab)  # who has no mouse finds them, too
+        assert page.transport.isVisible() and page.transport.isAncestorOf(QApplication.focusWidget())
+        page._full._hide()
+        assert page.transport.isVisible()  # as long as they have the focus
+        move_mouse(page.canvas, QPoint(98, 98))
+        page._full._hide()
+        assert not page.transport.isVisible() and QApplication.focusWidget() is page.canvas
+        move_mouse(page.canvas, QPoint(99, 99))
         row = page.transport.geometry()
         qtbot.waitUntil(lambda: page.canvas.size() == page.size(), timeout=WAIT_MS)  # it lies over the picture
         assert (row.left(), row.width(), row.bottom()) == (0, page.width(), page.rect().bottom())
@@ -508,6 +581,8 @@ def test_a_comparison_is_exported_beside_the_playing(
     target = tmp_path / "both.mp4"
     page.export(target)
     assert page.busy() and page._exporting.isVisible()
+    page.ask_for_export()
+    assert "already" in window._strip.said and page.findChild(QFileDialog) is None
     qtbot.waitUntil(lambda: "both.mp4" in window._strip.said, timeout=WAIT_MS)
     assert target.exists() and not page.busy() and vsr.probe(target).streams
     assert not page._exporting.isVisible()
@@ -529,7 +604,7 @@ def test_a_comparison_of_a_picture_is_a_picture(
     assert dialog is not None
     (proposed,) = dialog.selectedFiles()
     assert Path(proposed) == tmp_path / "a-compared.png"
-    dialog.fileSelected.emit(proposed)
+    dialog.filesSelected.emit([proposed])
     dialog.close()
     qtbot.waitUntil(lambda: "a-compared.png" in window._strip.said, timeout=WAIT_MS)
     made = cv2.imread(proposed)
@@ -652,48 +727,6 @@ def test_qt_keeps_its_hands_off_none() -> None:
 
 
 # ---- words and keys ------------------------------------------------------------------------------------------------
-
-
-def test_every_control_has_a_name_a_tooltip_and_the_keyboard(qtbot: QtBot, window: Window, long: Path) -> None:
-    open_clip(qtbot, window, long)
-    window.show_place("about")
-    nameless = []
-    for widget in window.findChildren(QWidget):
-        if isinstance(widget, QAbstractButton | QComboBox | QSlider) and widget.objectName() != "qt_toolbar_ext_button":
-            reached = widget.focusPolicy() & Qt.FocusPolicy.TabFocus
-            if isinstance(widget, QAbstractButton) and widget.group() is not None:
-                reached = True  # by the arrow keys, from the one of the group that is chosen
-            if not (widget.accessibleName() and widget.toolTip() and reached):
-                nameless.append((type(widget).__name__, widget.accessibleName(), widget.toolTip(), bool(reached)))
-    assert nameless == []
-
-
-class Shouting(QTranslator):
-    """Translates everything, so that what is not to be translated shows."""
-
-    def translate(self, context: str, text: str, comment: str | None = None, n: int = -1) -> str:
-        return f"«{text}»"
-
-    def isEmpty(self) -> bool:
-        return False
-
-
-def test_all_texts_can_be_translated(qtbot: QtBot, qapp: QApplication, settings: QSettings) -> None:
-    Watched.threads = set()
-    shouting = Shouting()
-    qapp.installTranslator(shouting)
-    try:
-        for window in opened(qtbot, settings):
-            window.toggle_help()
-            texts = [widget.text() for widget in window.findChildren(QWidget)
-                     if isinstance(widget, QLabel | QPushButton) and widget.text()]
-            tips = [widget.toolTip() for widget in window.findChildren(QWidget) if widget.toolTip()]
-            names = {"Bicubic", "PSNR", "SSIM", f"VSR {vsr.__version__}", "Ctrl+O", "Ctrl+Q"}
-            keys = re.compile(r"\W*(\w\W+)*\w?\W*")
-            assert [text for text in [*texts, *tips] if "«" not in text and text not in names
-                    and any(map(str.isalpha, text)) and not keys.fullmatch(text)] == []
-    finally:
-        qapp.removeTranslator(shouting)
 
 
 def test_an_error_of_our_own_is_told_with_its_details(

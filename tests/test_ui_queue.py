@@ -22,20 +22,11 @@ pytest.importorskip("pytestqt", reason="the window's tests need pytest-qt")
 
 from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPointF, QSettings, Qt, QThread, QTimer, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QComboBox,
-    QLineEdit,
-    QSlider,
-    QSystemTrayIcon,
-    QTabBar,
-    QWidget,
-)
+from PySide6.QtWidgets import QFileDialog, QSystemTrayIcon, QToolButton
 from pytestqt.qtbot import QtBot
 
 import vsr
-from ui.items import Item, Settings, State, duration
+from ui.items import Item, Settings, State, brief, duration, plain
 from ui.queue import QueuePage
 from ui.rows import made_by, reason
 from ui.work import Queue
@@ -523,6 +514,67 @@ def test_the_page_shows_what_is_so(clip: Clip, tmp_path: Path, page: QueuePage, 
     assert states(page.queue) == ["done", "failed"]
 
 
+def test_what_failed_is_made_otherwise_and_again(
+    clip: Clip, tmp_path: Path, page: QueuePage, qtbot: QtBot
+) -> None:
+    queue = page.queue
+    queue.add([clip("a.mp4")])
+    queue.set(queue.items, name="a", existing="replace")  # which is the source itself
+    page.list.setCurrentIndex(queue.index(0))
+    finish(qtbot, queue)
+    assert states(queue) == ["failed"]
+    until(qtbot, lambda: page._of_others.isVisible())
+    assert page.form.isEnabled() and not page.fixed.isVisible() and not page._of_results[0].isVisible()
+    page.form.name.setText("b")
+    page.form.name.editingFinished.emit()
+    page._of_others.click()
+    until(qtbot, lambda: page._of_results[0].isVisible())
+    assert states(queue) == ["done"] and (tmp_path / "b.mp4").is_file() and not page._of_others.isVisible()
+    until(qtbot, lambda: page.pair.isVisible())
+    queue.add([broken(tmp_path)])
+    page.list.setCurrentIndex(queue.index(1))
+    until(qtbot, lambda: bool(queue.items[1].problem) and page.heading.text() == "broken.mp4")
+    assert not page.pair.isVisible()  # there is nothing to be seen of it
+
+
+def test_a_button_is_called_by_what_it_does_now(page: QueuePage, tmp_path: Path, qtbot: QtBot) -> None:
+    page.queue.add([tmp_path / "a.mp4"])
+    page.list.setCurrentIndex(page.queue.index(0))
+    button = next(each for each in page.findChildren(QToolButton) if each.defaultAction() is page.hold)
+    for name, tip in (("Pause", "Leave"), ("Go on", "Let"), ("Pause", "Leave")):
+        until(qtbot, lambda name=name: button.accessibleName() == name  # type: ignore[misc]
+              and page.hold.isEnabled())
+        assert button.toolTip().startswith(tip)
+        page.hold.trigger()
+
+
+def test_files_are_chosen_while_all_goes_on(clip: Clip, page: QueuePage, qtbot: QtBot, tmp_path: Path) -> None:
+    """No dialog has a loop of its own."""
+    path = clip("a.mp4")
+
+    def dialog() -> QFileDialog:
+        (found,) = (each for each in page.findChildren(QFileDialog) if each.isVisible())
+        return found
+
+    page.add_files.trigger()
+    assert any("*.mp4" in kinds for kinds in dialog().nameFilters())
+    chosen = dialog()
+    chosen.filesSelected.emit([str(path)])
+    chosen.reject()
+    until(qtbot, lambda: [item.path for item in page.queue.items] == [path])
+    page.add_folder.trigger()
+    assert dialog().fileMode() is QFileDialog.FileMode.Directory
+    assert dialog().directory().path() == str(tmp_path)  # where files were last chosen from
+    dialog().reject()
+    page.list.setCurrentIndex(page.queue.index(0))
+    until(qtbot, page.form.choose.isVisible)
+    page.form.choose.click()
+    chosen = dialog()
+    chosen.filesSelected.emit([str(tmp_path / "out")])
+    chosen.reject()
+    assert page.form.folder.text() == page.queue.items[0].settings.folder == str(tmp_path / "out")
+
+
 def test_the_end_is_told_where_nobody_looks(page: QueuePage, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
 
@@ -569,33 +621,19 @@ def test_what_was_chosen_comes_back(tmp_path: Path, page: QueuePage, queues: Cal
     other.shut()
 
 
-def test_every_control_has_a_name_a_tip_and_a_place_in_the_tab_order(page: QueuePage, tmp_path: Path) -> None:
+def test_every_action_has_a_key_and_words_of_its_own(page: QueuePage, tmp_path: Path) -> None:
     page.queue.add([tmp_path / "a.mp4"])
-    kinds = (QAbstractButton, QComboBox, QLineEdit, QSlider, QAbstractItemView)
-    controls = [each for each in page.findChildren(QWidget) if isinstance(each, kinds) and not inner(each)]
-    assert len(controls) > 20
-    for control in controls:
-        assert control.accessibleName() and control.toolTip(), control
-        assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control.accessibleName()
-    for action in page.actions():
-        assert action.toolTip() and not action.shortcut().isEmpty(), action.text()
-    keys = [action.shortcut().toString() for action in page.actions()]
-    assert len(keys) == len(set(keys))
+    assert all(action.toolTip() and not action.shortcut().isEmpty() for action in page.actions())
+    keys, texts = zip(*page.keys(), strict=True)
+    assert len(set(keys)) == len(set(texts)) == len(page.actions())
     index = page.queue.index(0)
     assert index.data(Qt.ItemDataRole.AccessibleTextRole) == "a.mp4, Waiting"
-
-
-def inner(widget: QWidget) -> bool:
-    """Whether Qt made it as a part of another control."""
-    parent = widget.parentWidget()
-    while parent is not None:
-        if isinstance(parent, QComboBox | QLineEdit | QTabBar):
-            return True
-        parent = parent.parentWidget()
-    return False
 
 
 def test_words() -> None:
     assert [duration(s) for s in (0.4, 59.4, 59.6, 185, 3723)] == ["0 s", "59 s", "1:00 min", "3:05 min", "1:02:03 h"]
     item = Item(Path("/x/a.mp4"), Settings())
     assert made_by(item) == "×2  ·  FSRCNN-s video" and item.state is State.WAITING
+    assert brief("short.mp4") == "short.mp4" and len(brief("long" * 20 + ".mp4")) == 48
+    assert plain("/x/y cannot be written: no room; give another with -o") == "/x/y cannot be written: no room"
+    assert plain("the disk is full; free some, or write elsewhere with -o") == "the disk is full; free some"

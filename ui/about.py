@@ -13,7 +13,7 @@ from PySide6.QtCore import QProcess, QProcessEnvironment, QSettings, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
-    QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -47,8 +47,8 @@ class AboutPage(QWidget):
         self._again = QPushButton(self.tr("Look again"))
         theme.name(self._again, self.tr("Look again"), self.tr("Find out anew what this machine can do"))
         self._again.clicked.connect(self._ask)
-        self._form = QFormLayout(horizontalSpacing=3 * theme.UNIT, verticalSpacing=theme.UNIT)
-        self._form.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+        self._rows = QGridLayout(horizontalSpacing=3 * theme.UNIT, verticalSpacing=theme.UNIT)
+        self._rows.setColumnStretch(1, 1)
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(*[4 * theme.UNIT] * 4)
@@ -56,7 +56,7 @@ class AboutPage(QWidget):
         for widget in (head, what):
             column.addWidget(widget)
         column.addSpacing(theme.UNIT)
-        column.addLayout(self._form)
+        column.addLayout(self._rows)
         buttons = QHBoxLayout()
         for button in (self._copy, self._again):
             buttons.addWidget(button)
@@ -106,12 +106,13 @@ class AboutPage(QWidget):
                               lambda: QApplication.clipboard().setText(details))
             return
         self._copy.setEnabled(True)
-        self._fill(self._rows(self._facts))
+        self._fill(self._said(self._facts))
 
-    def _rows(self, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    def _said(self, facts: dict[str, Any]) -> Iterable[tuple[str, str]]:
         none = self.tr("none")
         yield self.tr("Engine"), f"{facts['engine']} {facts['precision']}: {facts['why']}"
-        yield self.tr("Processor"), self.tr("{0}, {1} cores").format(facts["cpu"]["name"], facts["cpu"]["cores"])
+        cores = self.tr("1 core") if facts["cpu"]["cores"] == 1 else self.tr("{0} cores").format(facts["cpu"]["cores"])
+        yield self.tr("Processor"), f"{facts['cpu']['name']}, {cores}"
         yield self.tr("Its features"), " ".join(facts["cpu"]["features"]) or none
         gpu = facts["cuda"]
         yield self.tr("GPU"), f"{gpu['name']}, {gpu['memory_gib']} GiB" if gpu else none
@@ -121,12 +122,15 @@ class AboutPage(QWidget):
         yield self.tr("Papers"), "Dong, Loy, He, Tang: ECCV 2014, TPAMI 2016; Dong, Loy, Tang: ECCV 2016"
 
     def _fill(self, rows: Iterable[tuple[str, str]]) -> None:
-        while self._form.rowCount():
-            self._form.removeRow(0)
-        for name, text in rows:
+        while (item := self._rows.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        top = Qt.AlignmentFlag.AlignTop
+        for row, (name, text) in enumerate(rows):
             value = QLabel(text, wordWrap=True)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            self._form.addRow(QLabel(name, objectName="quiet"), value)
+            self._rows.addWidget(QLabel(name, objectName="quiet"), row, 0, top | Qt.AlignmentFlag.AlignRight)
+            self._rows.addWidget(value, row, 1, top)
 
     def busy(self) -> str | None:
         return None

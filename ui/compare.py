@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from ui import files, theme
 from ui.bridge import Bridge, Export, Glances, Wish
 from ui.canvas import Canvas, Mode, Shape
 from ui.inspector import Inspector
+from ui.items import brief, plain, shown
 from ui.models import DEFAULT, field_name
 from ui.transport import SPEEDS, Bubble, Transport
 from ui.views import FullScreen
@@ -37,6 +39,7 @@ from ui.views import FullScreen
 _RECENT = 8
 _METER_MS = 250
 _JUMP_S = 5
+_FAR_S = 10**6  # later than any end
 _OF_OUTPUTS = {"dynamic_hdr", "moved", "late_stream", "dropped_stream"}  # what is said of files that are written
 _NUDGE = 0.01  # of the canvas's width, for the split by keys
 _PAN = 64  # logical pixels by a key
@@ -68,6 +71,7 @@ class ComparePage(QWidget):
         self._recent: list[str] = []
         self._folder = ""
         self._path: Path | None = None
+        self._is_still = False  # whether it is a picture
         self._reference: Path | None = None
         self._result: Path | None = None  # what was made of the video, in the model's place
         self._truth = ""
@@ -116,6 +120,7 @@ class ComparePage(QWidget):
         inspector.moded.connect(lambda mode: self.set_mode(Mode(mode)))
         inspector.louped.connect(self.toggle_loupe)
         inspector.truth.connect(self._set_truth)
+        inspector.make.connect(self.make)
         inspector.save.connect(self.save_frame)
         inspector.export.connect(self.ask_for_export)
         inspector.open.connect(self.ask_for_files)
@@ -125,7 +130,7 @@ class ComparePage(QWidget):
 
     def _first_run(self) -> QWidget:
         """What is to be seen before there is a video."""
-        page = QWidget()
+        page = QWidget(objectName="first")
         page.setAutoFillBackground(True)
         palette = page.palette()
         palette.setColor(page.backgroundRole(), theme.CANVAS)
@@ -161,8 +166,10 @@ class ComparePage(QWidget):
         row.setFixedHeight(5 * theme.UNIT)
         layout = QHBoxLayout(row)
         layout.setContentsMargins(2 * theme.UNIT, 0, theme.UNIT, 0)
-        self._export_name, self._export_said = QLabel(), QLabel(objectName="quiet")
+        self._export_name, self._export_said = theme.Elided(), QLabel(objectName="quiet")
         self._export_bar = QProgressBar(textVisible=False, maximum=1000)
+        self._export_bar.setMinimumWidth(6 * theme.UNIT)
+        theme.name(self._export_bar, self.tr("Progress of the export"))
         theme.numbers(self._export_said)
         cancel = QPushButton(self.tr("Cancel"))
         theme.name(cancel, self.tr("Cancel"), self.tr("Stop the export; nothing is left of it"))
@@ -212,6 +219,7 @@ class ComparePage(QWidget):
             (_Key.Key_Up, False): Command("↑ ↓", self.tr("Louder, quieter"), lambda: self._louder(5)),
             (_Key.Key_Down, False): Command(None, "", lambda: self._louder(-5)),
             (_Key.Key_M, False): Command("M", self.tr("Sound on, off"), self.transport.mute.toggle),
+            (_Key.Key_U, False): Command("U", self.tr("Upscale in the queue"), self.make),
             (_Key.Key_P, False): Command("P", self.tr("Save frame"), self.save_frame),
             (_Key.Key_E, False): Command("E", self.tr("Export comparison"), self.ask_for_export),
             (_Key.Key_H, False): Command("H", self.tr("Hide, show the panel"), self._toggle_panel),
@@ -240,7 +248,11 @@ class ComparePage(QWidget):
 
     def open(self, paths: list[Path], play: bool = True) -> None:
         """Open the first; several are rather for the queue, which is offered."""
-        path, self._result = paths[0], None
+        if not (videos := [path for path in paths if not path.is_dir()]):
+            said = self.tr("{0} is a folder; the queue makes all that is in it.").format(brief(paths[0].name))
+            self.message.emit(said, self.tr("Queue it"), lambda: self.go.emit("queue", paths))
+            return
+        path, self._result = videos[0], None
         if path != self._path:
             self._reference, self._truth = None, self._truth if self._truth == "restore" else ""
             self.inspector.choose(truth=self._truth)
@@ -259,9 +271,9 @@ class ComparePage(QWidget):
         self._path, self._play_when_open = path, play
         self._loop, self._looping, self._shown = (None, None), False, None
         self.canvas.clear()
-        self.canvas.hint = self.tr("Opening {0}…").format(path.name)
+        self.canvas.hint = self.tr("Opening {0}…").format(brief(path.name))
         self._middle.setCurrentWidget(self.canvas)
-        self.setWindowTitle(path.name)
+        self.setWindowTitle(shown(path.name))
         self._open_player()
         self.canvas.setFocus()
 
@@ -276,10 +288,11 @@ class ComparePage(QWidget):
         player, path = self.bridge.player, self._path
         assert player is not None and path is not None
         duration = float(player.duration_s) if player.duration_s else None
-        self.transport.set_open(duration, player.has_sound, True)
-        info = player.info
-        rate = f", {float(info.rate):.5g} fps" if info.rate else ""
-        self.inspector.show_file(path.name, f"{info.width}×{info.height}{rate}, {info.codec}")
+        info, self._is_still = player.info, vsr.still_format(path) is not None
+        self.transport.set_open(duration, player.has_sound, not self._is_still)
+        size = (info.width, info.height)[:: -1 if player.orientation > 4 else 1]
+        rate = f", {float(info.rate):.5g} fps" if info.rate and not self._is_still else ""
+        self.inspector.show_file(shown(path.name), "{}×{}".format(*size) + f"{rate}, {info.codec}")
         self._remember(path)
         player.speed = self.transport.speed.currentData()
         self._look()
@@ -289,6 +302,7 @@ class ComparePage(QWidget):
         self._hear()
 
     def _failed(self, why: str) -> None:
+        why = self._briefly(why)
         if self._path is not None and self._result is not None:
             result = self._result
             self.message.emit(why, self.tr("Open the result alone"), lambda: self.open([result]))
@@ -305,6 +319,10 @@ class ComparePage(QWidget):
         self.setWindowTitle("")
         self._middle.setCurrentWidget(self._empty)
         self.message.emit(why, self.tr("Open another…"), self.ask_for_files)
+
+    def _briefly(self, said: str) -> str:
+        """With the file's name in the place of its path."""
+        return plain(shown(said if self._path is None else said.replace(str(self._path), brief(self._path.name))))
 
     def ask_for_files(self) -> None:
         files.ask(self, self.tr("Open a video"), self._folder, self.open)
@@ -326,9 +344,9 @@ class ComparePage(QWidget):
         for name in self._recent:
             path = Path(name)
             again = partial(self.open, [path])
-            menu.addAction(path.name, again).setToolTip(name)
-            link = QPushButton(path.name, objectName="link")
-            theme.name(link, path.name, name)
+            menu.addAction(brief(path.name), again).setToolTip(shown(name))
+            link = QPushButton(brief(path.name), objectName="link")
+            theme.name(link, shown(path.name), shown(name))
             link.clicked.connect(lambda _, again=again: again())
             self._recent_links.addWidget(link, alignment=Qt.AlignmentFlag.AlignCenter)
         menu.setToolTipsVisible(True)
@@ -344,27 +362,27 @@ class ComparePage(QWidget):
         player = self.bridge.player
         if player is None:
             return
-        shown = player.take()
+        frame = player.take()
         self._tell(player)
-        if shown is None:
+        if frame is None:
             return
-        self._shown = shown
-        choice, info = shown.choice, player.info
+        self._shown = frame
+        choice, info = frame.choice, player.info
         scale, model = choice.scale, choice.model
         name = field_name(model if isinstance(model, str) else model.name)
-        how = f"{shown.engine} {shown.precision}" if shown.engine else self.tr("not there")
-        if shown.is_early:
+        how = f"{frame.engine} {frame.precision}" if frame.engine else self.tr("not there")
+        if frame.is_early:
             how = self.tr("being prepared, bicubic until then")
         said = f"{name} ×{scale} · {how}"
         if self._result is not None:
-            said = self.tr("Result · {0}").format(self._result.name)
+            said = self.tr("Result · {0}").format(brief(self._result.name))
         self.canvas.labels = "Bicubic", said
-        shape = Shape(shown.source.width, shown.source.height, scale, player.orientation,
+        shape = Shape(frame.source.width, frame.source.height, scale, player.orientation,
                       info.sample_aspect or Fraction(1))
-        self.canvas.show_frame(shape, shown.painted)
-        self.transport.show_time(float(shown.time))
-        if shown.scores is not None or not self._truth:
-            self.inspector.show_scores(shown.scores, bool(self._truth))
+        self.canvas.show_frame(shape, frame.painted)
+        self.transport.show_time(float(frame.time))
+        if frame.scores is not None or not self._truth:
+            self.inspector.show_scores(frame.scores, bool(self._truth))
 
     def _look(self) -> None:
         """Something else is looked at, or in another way."""
@@ -383,8 +401,12 @@ class ComparePage(QWidget):
         player = self.bridge.player
         if player is not None:
             self._take()
+            if self._looping and player.ended:  # where nobody knew the end, and so the player does not loop
+                player.seek(self._loop[0] or 0)
+                player.play()
             self.transport.show_playing(player.playing)
-            self.inspector.show_meter(player.meter(), player.playing)
+            meter = player.meter()
+            self.inspector.show_meter(replace(meter, video_fps=None) if self._is_still else meter, player.playing)
 
     def _tell(self, player: vsr.Player) -> None:
         saved: list[Path] = []
@@ -393,10 +415,9 @@ class ComparePage(QWidget):
             if code == "saved":
                 saved.append(Path(text))
             elif code not in _OF_OUTPUTS:
-                self.message.emit(text, "", None)
-
+                self.message.emit(self._briefly(text), "", None)
         if saved:
-            names = ", ".join(path.name for path in saved)
+            names = ", ".join(brief(path.name) for path in saved)
             self.message.emit(self.tr("Saved {0}").format(names), self.tr("Show in folder"),
                               partial(files.show, saved[-1], self))
 
@@ -422,9 +443,8 @@ class ComparePage(QWidget):
             self.bridge.player.seek(seconds)
 
     def _seek_end(self) -> None:
-        player = self.bridge.player
-        if player is not None and player.duration_s:
-            player.seek(player.duration_s)
+        if self.bridge.player is not None:
+            self.bridge.player.seek(self.transport.bar.duration if self.bridge.player.duration_s else _FAR_S)
 
     def _shuttle(self, way: int) -> None:
         player, speeds = self.bridge.player, self.transport.speed
@@ -516,7 +536,6 @@ class ComparePage(QWidget):
         self.inspector.setVisible(not self.inspector.isVisible())
 
     def _choose(self) -> None:
-        self.canvas.setFocus()
         if self._result is not None:
             self._leave_result()
         elif self.bridge.player is not None:
@@ -533,7 +552,6 @@ class ComparePage(QWidget):
 
     def _set_truth(self, truth: str) -> None:
         """Measure against nothing, the video itself or another file."""
-        self.canvas.setFocus()
         if truth == "reference":
             self.inspector.choose(truth=self._truth)  # until there is one
             files.ask(self, self.tr("The same video, larger"), self._folder,
@@ -559,6 +577,11 @@ class ComparePage(QWidget):
 
     # ---- outputs ---------------------------------------------------------------------------------------------------
 
+    def make(self) -> None:
+        """All of it, as it is looked at; the queue does that."""
+        if self._path is not None:
+            self.go.emit("make", [self._path, self.inspector.choice])
+
     def save_frame(self) -> None:
         """Into the pictures' folder; the message shows where."""
         if self.bridge.player is None:
@@ -573,7 +596,10 @@ class ComparePage(QWidget):
         self.bridge.player.save_frame(folder)
 
     def ask_for_export(self) -> None:
-        if self._path is None or self._export is not None:
+        if self._path is None:
+            return
+        if self._export is not None:
+            self.message.emit(self.tr("A comparison is being exported already."), "", None)
             return
         if self._result is not None:
             said = self.tr("A result is shown as it is; choose a model to export a comparison with it.")
@@ -592,7 +618,7 @@ class ComparePage(QWidget):
         job = vsr.Job(self._path, output, choice.scale, model=choice.model, engine=choice.engine, cut=cut,
                       precision=choice.precision, overwrite=True,
                       compare="split" if self.canvas.mode is Mode.SPLIT else "side-by-side")
-        self._export_name.setText(self.tr("Exporting {0}").format(output.name))
+        self._export_name.setText(self.tr("Exporting {0}").format(shown(output.name)))
         self._export_bar.setRange(0, 0)
         self._export_said.setText("")
         self._exporting.show()
@@ -613,10 +639,10 @@ class ComparePage(QWidget):
         self._exporting.hide()
         self._export = None
         if path is not None:
-            self.message.emit(self.tr("{0} is ready").format(path.name), self.tr("Show in folder"),
+            self.message.emit(self.tr("{0} is ready").format(brief(path.name)), self.tr("Show in folder"),
                               partial(files.show, path, self))
         elif error:
-            self.message.emit(error, self.tr("Export again…"), self.ask_for_export)
+            self.message.emit(self._briefly(error), self.tr("Export again…"), self.ask_for_export)
 
     # ---- as a page -------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ class Inspector(QFrame):
     moded = Signal(str)
     truth = Signal(str)
     louped = Signal(bool)
+    make = Signal()
     save = Signal()
     export = Signal()
     open = Signal()
@@ -75,8 +76,7 @@ class Inspector(QFrame):
 
     def _add_file(self) -> None:
         row = QHBoxLayout()
-        self.file = QLabel(self.tr("No video"), objectName="title")
-        self.file.setMinimumWidth(1)
+        self.file = theme.Elided(self.tr("No video"), objectName="title")
         self.about = QLabel("", objectName="quiet", wordWrap=True)
         self.opener = QToolButton(objectName="opener", popupMode=QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         theme.set_icon(self.opener, "open")
@@ -104,6 +104,7 @@ class Inspector(QFrame):
         self._boxes: dict[str, QComboBox] = {}
         for row, (name, (text, tip)) in enumerate(tips.items()):
             box = self._boxes[name] = QComboBox()
+            box.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # the mouse leaves the picture its keys
             box.setMinimumContentsLength(1)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             theme.name(box, text, tip)
@@ -182,6 +183,8 @@ class Inspector(QFrame):
     def _add_outputs(self) -> None:
         self._outputs = []
         for icon, text, tip, key, asks in (
+            ("queue", self.tr("Upscale in the queue"), self.tr("Let the queue make all of it, by this model and scale"),
+             "U", self.make),
             ("save", self.tr("Save frame"), self.tr("Write both sides and the two beside each other as PNG"),
              "P", self.save),
             ("export", self.tr("Export comparison…"), self.tr("Write both, labelled; a video with sound"),
@@ -239,13 +242,13 @@ class Inspector(QFrame):
     # ---- what is shown ---------------------------------------------------------------------------------------------
 
     def show_file(self, name: str, about: str) -> None:
-        most = WIDTH - 10 * theme.UNIT
-        is_open, name = bool(name), name or self.tr("No video")
-        self.file.setText(self.file.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, most))
-        self.file.setToolTip(name)
+        self.file.setText(name or self.tr("No video"))
         self.about.setText(about)
         for button in self._outputs:
-            button.setEnabled(is_open)
+            button.setEnabled(bool(name))
+        if not name:
+            for _, value in self._numbers.values():
+                value.setText("–")
 
     def show_mode(self, mode: Mode) -> None:
         self._views.show_mode(mode)

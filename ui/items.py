@@ -18,6 +18,7 @@ from ui.models import DEFAULT
 
 UNRATED = ("ffv1", "prores")  # codecs without a quality of their own to choose
 _LINES = 200  # of an item's log
+_BRIEF = 48  # characters of a name that can be read in a sentence
 
 
 class State(Enum):
@@ -181,6 +182,18 @@ class Item:
 def shown(name: str) -> str:
     """``name`` as text that can be shown, whatever bytes it has."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def brief(name: str) -> str:
+    """``name`` as it can be shown in a sentence, however long it is."""
+    name = shown(name)
+    return name if len(name) <= _BRIEF else f"{name[: _BRIEF // 2]}…{name[-(_BRIEF // 2 - 1) :]}"
+
+
+def plain(why: str) -> str:
+    """An error's text without what it says of a command line."""
+    why = re.sub(r"(;|, or) (give another|write elsewhere) with -o\b", "", why)
+    return re.sub(r"(?<!\S)--(?=\w)", "", why)
 
 
 def reason(error: Exception) -> str:

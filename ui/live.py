@@ -199,16 +199,16 @@ class Panel(QFrame):
         self.about = QLabel("", objectName="quiet", wordWrap=True)
         column.addWidget(self.title)
         column.addWidget(self.about)
-        tr = self.tr
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=6)
         grid.setColumnStretch(1, 1)
         self._boxes: dict[str, QComboBox] = {}
         for row, (name, text, tip) in enumerate((
-            ("size", tr("Picture"), tr("The size that the camera is asked for; small ones are enlarged fastest")),
-            ("model", tr("Model"), tr("The network that enlarges: larger ones are sharper and slower")),
-            ("scale", tr("Scale"), tr("How many times as wide and high")),
-            ("show", tr("Record"), tr("What is recorded, photographed and lent to other programs")),
-            ("sound", tr("Sound"), tr("The microphone whose sound recordings have")),
+            ("size", self.tr("Picture"),
+             self.tr("The size that the camera is asked for; small ones are enlarged fastest")),
+            ("model", self.tr("Model"), self.tr("The network that enlarges: larger ones are sharper and slower")),
+            ("scale", self.tr("Scale"), self.tr("How many times as wide and high")),
+            ("show", self.tr("Record"), self.tr("What is recorded, photographed and lent to other programs")),
+            ("sound", self.tr("Sound"), self.tr("The microphone whose sound recordings have")),
         )):
             box = self._boxes[name] = QComboBox()
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -220,19 +220,20 @@ class Panel(QFrame):
             grid.addWidget(label, row, 0)
             grid.addWidget(box, row, 1)
         for size in _SIZES:
-            self._boxes["size"].addItem(size.replace("x", "×") or tr("as it comes"), size)
+            self._boxes["size"].addItem(size.replace("x", "×") or self.tr("as it comes"), size)
         self._boxes["model"].addItem(field_name(DEFAULT), DEFAULT)
         for scale in (2, 3, 4):
             self._boxes["scale"].addItem(f"×{scale}", scale)
-        for side, text in (("sr", tr("super-resolution")), ("bicubic", tr("bicubic")), ("both", tr("both"))):
+        for side, text in (("sr", self.tr("super-resolution")), ("bicubic", self.tr("bicubic")),
+                           ("both", self.tr("both"))):
             self._boxes["show"].addItem(text, side)
         self.fill_sound([])
         column.addLayout(grid)
-        self.mirror = QCheckBox(tr("Mirrored"))
-        theme.name(self.mirror, tr("Mirrored"), tr("As in a mirror"))
-        self.hold = QCheckBox(tr("Hold the frame rate"), checked=True)
-        theme.name(self.hold, tr("Hold the frame rate"),
-                   tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
+        self.mirror = QCheckBox(self.tr("Mirrored"))
+        theme.name(self.mirror, self.tr("Mirrored"), self.tr("As in a mirror"))
+        self.hold = QCheckBox(self.tr("Hold the frame rate"), checked=True)
+        theme.name(self.hold, self.tr("Hold the frame rate"),
+                   self.tr("Where the machine is too slow: less exact, then only the middle, then bicubic"))
         column.addWidget(self.mirror)
         column.addWidget(self.hold)
         self._views = Views()
@@ -252,15 +253,14 @@ class Panel(QFrame):
     def _meter(self) -> QGridLayout:
         grid = QGridLayout(horizontalSpacing=theme.UNIT, verticalSpacing=2)
         grid.setColumnStretch(0, 1)
-        tr = self.tr
-        texts = {"fps": tr("Frames a second"), "latency": tr("Latency"), "capture": tr("Capture"),
-                 "upscale": tr("Upscale"), "show": tr("Show"), "dropped": tr("Dropped")}
-        tips = {"fps": tr("Shown, of those that come"),
-                "latency": tr("From when a picture came to when it was shown: the middle one, and 95 of 100"),
-                "capture": tr("What bringing a picture into its form takes"),
-                "upscale": tr("What making both sides of it takes, as far as they are seen"),
-                "show": tr("What drawing it takes"),
-                "dropped": tr("Pictures that newer ones took the place of")}
+        texts = {"fps": self.tr("Frames a second"), "latency": self.tr("Latency"), "capture": self.tr("Capture"),
+                 "upscale": self.tr("Upscale"), "show": self.tr("Show"), "dropped": self.tr("Dropped")}
+        tips = {"fps": self.tr("Shown, of those that come"),
+                "latency": self.tr("From when a picture came to when it was shown: the middle one, and 95 of 100"),
+                "capture": self.tr("What bringing a picture into its form takes"),
+                "upscale": self.tr("What making both sides of it takes, as far as they are seen"),
+                "show": self.tr("What drawing it takes"),
+                "dropped": self.tr("Pictures that newer ones took the place of")}
         self._numbers: dict[str, tuple[QLabel, QLabel]] = {}
         for row, (name, text) in enumerate(texts.items()):
             label, value = QLabel(text, objectName="quiet"), QLabel("–", alignment=Qt.AlignmentFlag.AlignRight)
@@ -392,17 +392,18 @@ class LivePage(QWidget):
         self._show_state()
 
     def _foot(self) -> QFrame:
-        foot, tr = QFrame(objectName="foot"), self.tr
+        foot = QFrame(objectName="foot")
         foot.setFixedHeight(6 * theme.UNIT)
         row = QHBoxLayout(foot)
         row.setContentsMargins(theme.UNIT, 0, theme.UNIT, 0)
         row.setSpacing(4)
-        self._hint = tr("A camera, or an address as rtsp://…")
+        self._hint = self.tr("A camera, or an address as rtsp://…")
         line = self._line = QLineEdit(placeholderText=self._hint)
         self.source = QComboBox(editable=True, insertPolicy=QComboBox.InsertPolicy.NoInsert)
         self.source.setLineEdit(line)
         self.source.setMinimumContentsLength(24)
-        theme.name(self.source, tr("Source"), tr("A camera, the screen, a test pattern, or an address (rtsp, http, …)"))
+        theme.name(self.source, self.tr("Source"),
+                   self.tr("A camera, the screen, a test pattern, or an address (rtsp, http, …)"))
         line.returnPressed.connect(self.start)
         self.source.activated.connect(lambda: self.start() if self._running else None)
         self._start = QPushButton(objectName="main")
@@ -417,18 +418,19 @@ class LivePage(QWidget):
             made.clicked.connect(lambda: does())
             return made
 
-        self._record = button("record", tr("Record"), tr("Record what is shown, into the videos' folder"), "R",
-                              self.toggle_recording, True)
+        self._record = button("record", self.tr("Record"), self.tr("Record what is shown, into the videos' folder"),
+                              "R", self.toggle_recording, True)
         self._lasts = QLabel("")
         theme.numbers(self._lasts)
-        self._snap = button("save", tr("Snapshot"), tr("Save this picture, into the pictures' folder"), "P",
+        self._snap = button("save", self.tr("Snapshot"), self.tr("Save this picture, into the pictures' folder"), "P",
                             self.snapshot, False)
-        self._lend = button("lend", tr("Virtual camera"), tr("Lend the picture to other programs as a camera"), "V",
+        self._lend = button("lend", self.tr("Virtual camera"),
+                            self.tr("Lend the picture to other programs as a camera"), "V",
                             self.toggle_lending, True)
-        self._region = button("region", tr("Only a part"),
-                              tr("Drag with Shift, or zoom in first: only that is enlarged, recorded and lent"), "K",
-                              self.toggle_region, True)
-        full = button("full", tr("Full screen"), tr("The picture alone"), "F",
+        self._region = button("region", self.tr("Only a part"),
+                              self.tr("Drag with Shift, or zoom in first: only that is enlarged, recorded and lent"),
+                              "K", self.toggle_region, True)
+        full = button("full", self.tr("Full screen"), self.tr("The picture alone"), "F",
                       lambda: self.window().toggle_full_screen(), False)  # type: ignore[attr-defined]
         row.addWidget(self.source, 1)
         row.addWidget(self._start)

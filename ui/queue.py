@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from PySide6.QtCore import (
@@ -43,7 +43,6 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QSystemTrayIcon,
@@ -53,9 +52,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+import vsr
 from ui import files, theme
 from ui.form import Form
-from ui.items import ENDED, TO_DO, Item, Settings, State, duration, shown
+from ui.items import ENDED, TO_DO, Item, Settings, State, brief, duration, shown
 from ui.rows import Rows, paint_picture, reason
 from ui.work import Queue, local_paths
 
@@ -122,13 +122,13 @@ class QueuePage(QWidget):
         self._tray: QSystemTrayIcon | None = None
         self._any_chosen = True
         self.setAcceptDrops(True)
-        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes past it: it hands the focus on to the list
         self.list = Rows(self.queue)
         self._make_actions()
         self.stack = QStackedWidget()
         self.stack.addWidget(self._empty())
         self.stack.addWidget(self.list)
-        self.stack.setMinimumWidth(46 * _U)
+        self.stack.setMinimumWidth(45 * _U)
         self.details = self._make_details()
         self.split = QSplitter(Qt.Orientation.Horizontal)
         self.split.setHandleWidth(1)
@@ -164,7 +164,7 @@ class QueuePage(QWidget):
         item = self.queue.running
         if item is None:
             return None
-        return self.tr("{} is being made; it would start again from its beginning.").format(item.name)
+        return self.tr("{} is being made; it would start again from its beginning.").format(brief(item.path.name))
 
     def shut(self) -> None:
         self._later.stop()
@@ -180,8 +180,10 @@ class QueuePage(QWidget):
         return self.details
 
     def keys(self) -> list[tuple[str, str]]:
-        return [(action.shortcut().toString(QKeySequence.SequenceFormat.NativeText), action.text())
-                for action in self.actions() if not action.shortcut().isEmpty()]
+        texts = {self.start: self.tr("Start, pause, go on"), self.hold: self.tr("Pause the chosen files, go on"),
+                 self.cancel: self.tr("Cancel the chosen files"), self.open_result: self.tr("Open the result"),
+                 self.compare: self.tr("Compare the result")}
+        return [(_native(action), texts.get(action, action.text())) for action in self.actions()]
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
@@ -195,6 +197,13 @@ class QueuePage(QWidget):
     def open(self, paths: list[Path]) -> None:
         """Put files, and what is in folders, behind what waits."""
         self.queue.add(paths)
+
+    def make(self, path: Path, choice: vsr.Choice) -> None:
+        """Put ``path`` behind what waits, to be made as it was looked at."""
+        assert isinstance(choice.model, str)
+        path, settings = path.absolute(), replace(self.queue.defaults, size=f"x{choice.scale}", model=choice.model)
+        self.queue.add([path], settings=settings)
+        self._choose([item for item in self.queue.items if item.path == path and item.settings == settings][-1:])
 
     def save_state(self, settings: QSettings) -> None:
         settings.setValue("split", self.split.saveState())
@@ -219,8 +228,7 @@ class QueuePage(QWidget):
             made.setObjectName(icon)
             made.setShortcut(QKeySequence(keys))
             made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            native = QKeySequence(keys).toString(QKeySequence.SequenceFormat.NativeText)
-            made.setToolTip(f"{tip}  ({native})")
+            _tell(made, text, tip)
             made.triggered.connect(lambda: run())  # without its argument
             self.addAction(made)
             return made
@@ -258,6 +266,7 @@ class QueuePage(QWidget):
         self.reveal = action("open", self.tr("Show in folder"), self.tr("Show where the result lies"),
                              "Ctrl+Shift+Return",
                              lambda: self._with_result(self._reveal))
+        self.reveal.setIconText(self.tr("Folder"))
         self.compare = action("compare", self.tr("Compare"),
                               self.tr("Play the result beside its source on the Compare page"),
                               "Ctrl+K", lambda: self._with_result(self._compare))
@@ -279,6 +288,7 @@ class QueuePage(QWidget):
         button.setToolButtonStyle(
             Qt.ToolButtonStyle.ToolButtonTextBesideIcon if text else Qt.ToolButtonStyle.ToolButtonIconOnly)
         button.setAccessibleName(action.text())
+        action.changed.connect(lambda: button.setAccessibleName(action.text()))
         button.setIconSize(QSize(theme.ICON, theme.ICON))
         return button
 
@@ -333,13 +343,12 @@ class QueuePage(QWidget):
     def _make_details(self) -> QWidget:
         panel = QFrame()
         panel.setObjectName("panel")
-        panel.setMinimumWidth(36 * _U)
+        panel.setMinimumWidth(40 * _U)
         column = QVBoxLayout(panel)
         column.setContentsMargins(2 * _U, 2 * _U, 2 * _U, 2 * _U)
         column.setSpacing(_U)
-        self.heading = QLabel()
+        self.heading = theme.Elided()
         self.heading.setObjectName("title")
-        self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.reason = QLabel(wordWrap=True)
         self.reason.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.pair = _Pair()
@@ -347,8 +356,10 @@ class QueuePage(QWidget):
         row = QHBoxLayout(self.results)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for action in (self.open_result, self.reveal, self.compare):
-            row.addWidget(self._button(action, True))
+        self._of_results = [self._button(each, True) for each in (self.open_result, self.reveal, self.compare)]
+        self._of_others = self._button(self.again, True)
+        for button in (*self._of_results, self._of_others):
+            row.addWidget(button)
         row.addStretch(1)
         self.form, self.default_form = Form(), Form()
         self.form.changed.connect(lambda name, value: self.queue.set(self.chosen(), **{name: value}))
@@ -428,18 +439,25 @@ class QueuePage(QWidget):
         queue, chosen = self.queue, self.chosen()
         self.stack.setCurrentIndex(bool(queue.items))
         running, paused = queue.running, queue.paused
-        text = self.tr("Start") if running is None else self.tr("Go on") if paused else self.tr("Pause")
+        text, tip = self.tr("Start"), self.tr("Make all that waits, one after another")
+        if running is not None:
+            text, tip = ((self.tr("Go on"), self.tr("Go on with what stands still")) if paused else
+                         (self.tr("Pause"), self.tr("Let what is being made stand still, and nothing else begin")))
         waiting = any(item.state in TO_DO for item in queue.items)
-        self.start.setText(text)
+        _tell(self.start, text, tip)
         self.start.setEnabled(waiting if running is None else not running.stopping)
         self.start_button.setText(text)
         self.start_button.setEnabled(self.start.isEnabled())
         self.start_button.setAccessibleName(text)
+        self.start_button.setToolTip(self.start.toolTip())
         self.cancel_all.setEnabled(waiting or running is not None)
         held = [item for item in chosen if item.state is State.PAUSED]
         going = [item for item in chosen if item.state in (*TO_DO, State.RUNNING) and not item.stopping]
         releases = bool(held) and not going
-        self.hold.setText(self.tr("Go on") if releases else self.tr("Pause"))
+        if releases:
+            _tell(self.hold, self.tr("Go on"), self.tr("Let the chosen files go on"))
+        else:
+            _tell(self.hold, self.tr("Pause"), self.tr("Leave the chosen files out until they go on"))
         if self.hold.objectName() != (icon := "play" if releases else "pause"):
             self.hold.setObjectName(icon)
             self.hold.setIcon(theme.icon(icon))
@@ -459,22 +477,26 @@ class QueuePage(QWidget):
     def _refresh_details(self, chosen: list[Item], item: Item | None) -> None:
         if bool(chosen) != self._any_chosen:
             self._any_chosen = bool(chosen)
+            for tab in (_SETTINGS, _REPORT):
+                self.tabs.setTabVisible(tab, bool(chosen))
             if chosen and self.tabs.currentIndex() == _NEW_FILES:
                 self.tabs.setCurrentIndex(_SETTINGS)
             elif not chosen:
                 self.tabs.setCurrentIndex(_NEW_FILES)
         heading = item.name if item else (
             self.tr("{} files").format(len(chosen)) if chosen else self.tr("How new files are made"))
-        width = max(self.heading.width(), 30 * _U)
-        self.heading.setText(self.heading.fontMetrics().elidedText(heading, Qt.TextElideMode.ElideMiddle, width))
+        self.heading.setText(heading)
         self.heading.setToolTip(shown(str(item.path)) if item else "")
         self.reason.setText(reason(item) if item else "")
         self.reason.setVisible(bool(self.reason.text()))
         self.pair.show_item(item)
-        self.pair.setVisible(item is not None and (item.after is not None or self.height() >= _HIGH))
-        self.results.setVisible(item is not None and item.state is State.DONE)
-        free = [each for each in chosen if each.state in TO_DO or
-                (each.state is State.PAUSED and not self.queue.is_running(each))]
+        self.pair.setVisible(item is not None and (item.after is not None or (
+            item.before is not None and self.height() >= _HIGH)))
+        self.results.setVisible(item is not None and item.state in ENDED)
+        for button in self._of_results:
+            button.setVisible(item is not None and item.state is State.DONE)
+        self._of_others.setVisible(item is not None and item.state is not State.DONE)
+        free = [each for each in chosen if self.queue.is_open(each)]
         self.form.setVisible(bool(chosen))
         self.adopt.setVisible(item is not None)
         self.form.setEnabled(bool(free))
@@ -484,8 +506,6 @@ class QueuePage(QWidget):
         if chosen:
             settings = (free or chosen)[0].settings
             self.form.show_settings(settings, self.queue.wrong(settings) if free else "")
-        for tab in (_SETTINGS, _REPORT):
-            self.tabs.setTabEnabled(tab, bool(chosen))
         self.default_form.show_settings(self.queue.defaults, self.queue.wrong(self.queue.defaults))
         report = self._report(item) if item else ""
         if report != self.report.toPlainText():
@@ -570,13 +590,14 @@ class QueuePage(QWidget):
     def _with_result(self, act: Callable[[Item, Path], None]) -> None:
         for item in self.chosen():
             if item.output is None or not item.output.exists():
-                self.message.emit(self.tr("The result of {} is no longer there.").format(item.name), "", None)
+                said = self.tr("The result of {} is no longer there.").format(brief(item.path.name))
+                self.message.emit(said, "", None)
             else:
                 act(item, item.output)
 
     def _open(self, item: Item, output: Path) -> None:
         if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(output))):
-            self.message.emit(self.tr("No program opened {}.").format(shown(output.name)), "", None)
+            self.message.emit(self.tr("No program opened {}.").format(brief(output.name)), "", None)
 
     def _reveal(self, item: Item, output: Path) -> None:
         files.show(output, self)
@@ -608,6 +629,16 @@ class QueuePage(QWidget):
         self.queue.add(local_paths(event.mimeData()))
 
 
+def _native(action: QAction) -> str:
+    return action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+
+
+def _tell(action: QAction, text: str, tip: str) -> None:
+    """What it does, in a word and in a sentence."""
+    action.setText(text)
+    action.setToolTip(f"{tip}  ({_native(action)})")
+
+
 def _files(data: QMimeData) -> bool:
     return bool(local_paths(data))
 
@@ -628,6 +659,7 @@ def _scrolled(*widgets: QWidget) -> QScrollArea:
     column.addStretch(1)
     area = QScrollArea(widgetResizable=True)
     area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inside)
     inside.setAutoFillBackground(False)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
 from PySide6.QtGui import QDropEvent, QFont, QFontMetrics, QImage, QKeyEvent, QPainter
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from ui import theme
 from ui.form import CODECS
-from ui.items import ENDED, UNRATED, Item, State, duration, shown
+from ui.items import ENDED, UNRATED, Item, State, duration, plain, shown
 from ui.models import field_name
 from ui.work import Queue, local_paths
 
@@ -39,8 +37,7 @@ def made_by(item: Item) -> str:
 def reason(item: Item) -> str:
     """Why its state is not as wished, or will not be, in one line."""
     why = item.why or ("" if item.state in ENDED else item.trouble)
-    why = re.sub(r"(?<!\S)--(?=\w)", "", why.replace(shown(str(item.path)), item.name))  # no flags of a command line
-    return " ".join(why.split())
+    return " ".join(plain(why.replace(shown(str(item.path)), item.name)).split())
 
 
 class _Row(QStyledItemDelegate):

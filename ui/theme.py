@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QGuiApplication, QIcon, QPainter, QPalette, QPixmap
+from PySide6.QtGui import QColor, QFont, QGuiApplication, QIcon, QPainter, QPaintEvent, QPalette, QPixmap
 from PySide6.QtSvg import QSvgRenderer
-from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 import vsr
 
@@ -13,12 +13,13 @@ UNIT = 8  # pixels: everything is laid out on multiples of it
 CANVAS = QColor("#1b1b1d")  # around pictures, light or dark: it must not tint them
 ICON = 20  # pixels
 
-# Dark, light: what is behind, panels, texts, quiet texts, lines and fields, the accent, what went wrong
+# Dark, light: what is behind, panels, texts, quiet texts, lines and fields, the accent, what went wrong, and links on
+# the canvas, which is dark in both
 _COLORS = {
     "window": ("#222224", "#f3f3f4"), "panel": ("#2a2a2d", "#fbfbfb"), "text": ("#e8e8ea", "#1c1c1e"),
     "quiet": ("#a0a0a6", "#66666b"), "line": ("#3a3a3e", "#d6d6d9"), "field": ("#323236", "#ffffff"),
     "hover": ("#38383c", "#e6e6e8"), "accent": ("#5aa2ff", "#1f6fd6"), "on-accent": ("#0d1b2e", "#ffffff"),
-    "warning": ("#ff9580", "#b3361f"),
+    "warning": ("#ff9580", "#b3361f"), "on-canvas": ("#5aa2ff", "#5aa2ff"),
 }  # fmt: skip
 
 _STYLE = """
@@ -47,6 +48,7 @@ QPushButton#main {{ background: {accent}; border-color: {accent}; color: {on-acc
 QPushButton#main:focus {{ border-color: {text}; }}
 QPushButton#link {{ background: transparent; border: 2px solid transparent; color: {accent}; padding: 3px 6px; }}
 QPushButton#link:hover {{ text-decoration: underline; }}
+QWidget#first QPushButton#link {{ color: {on-canvas}; }}
 QPushButton#link:focus {{ border-color: {accent}; }}
 QComboBox {{ background: {field}; border: 2px solid {line}; border-radius: 6px; padding: 3px 6px; }}
 QComboBox:hover {{ background: {hover}; }}
@@ -75,6 +77,7 @@ QPlainTextEdit#report:focus {{ border-color: {accent}; }}
 QSlider::groove:horizontal {{ background: {line}; height: 4px; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {quiet}; border-radius: 2px; }}
 QSlider::handle:horizontal {{ background: {text}; width: 12px; margin: -4px 0; border-radius: 6px; }}
+QSlider::sub-page:horizontal:disabled, QSlider::handle:horizontal:disabled {{ background: {line}; }}
 QScrollBar {{ background: transparent; border: 0; }}
 QScrollBar:vertical {{ width: 8px; }}
 QScrollBar:horizontal {{ height: 8px; }}
@@ -84,6 +87,23 @@ QScrollBar::add-line, QScrollBar::sub-line, QScrollBar::add-page, QScrollBar::su
     background: transparent; width: 0; height: 0; }}
 QScrollArea {{ border: 0; background: transparent; }}
 """
+
+
+class Elided(QLabel):
+    """One line of text, cut in its middle where there is no room for it, and then whole in its tooltip."""
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def setText(self, text: str) -> None:
+        super().setText(text)
+        self.setToolTip(text)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, inside = QPainter(self), self.contentsRect()
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        text = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, inside.width())
+        painter.drawText(inside, self.alignment(), text)
 
 
 def is_dark() -> bool:

@@ -49,12 +49,20 @@ class SeekBar(QSlider):
         self.actionTriggered.connect(lambda _: self.sought.emit(self.sliderPosition() / _MS))
 
     def set_duration(self, seconds: float | None) -> None:
+        """None where nobody knows: then it reaches as far as was shown."""
         self.setRange(0, max(1, round((seconds or 0) * _MS)))
         self.setEnabled(bool(seconds))
 
+    @property
+    def duration(self) -> float:
+        return self.maximum() / _MS if self.isEnabled() else 0.0
+
     def show_time(self, seconds: float) -> None:
+        if (now := round(seconds * _MS)) > self.maximum():
+            self.setMaximum(now)
+            self.setEnabled(True)
         if not self.isSliderDown():
-            self.setValue(round(seconds * _MS))
+            self.setValue(now)
 
     def show_loop(self, begin: float | None, end: float | None) -> None:
         self._loop = begin, end
@@ -208,6 +216,7 @@ class Transport(QFrame):
         theme.name(self.volume, self.tr("Volume"), self.tr("How loud the sound is"), "↑ ↓")
         row.addWidget(self.volume)
         self.speed = QComboBox()
+        self.speed.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         for speed in SPEEDS:
             self.speed.addItem(f"{speed:g}×", speed)
         self.speed.setCurrentIndex(SPEEDS.index(1.0))
@@ -239,7 +248,6 @@ class Transport(QFrame):
 
     def set_open(self, duration: float | None, has_sound: bool, is_open: bool = False) -> None:
         self.bar.set_duration(duration)
-        self._total.setText(clock(duration) if duration else "")
         for widget in (self._play, self._previous, self._next, self._loop, self.speed):
             widget.setEnabled(is_open)
         for widget in (self.mute, self.volume):
@@ -249,6 +257,7 @@ class Transport(QFrame):
     def show_time(self, seconds: float) -> None:
         self._time.setText(clock(seconds))
         self.bar.show_time(seconds)
+        self._total.setText(clock(self.bar.duration) if self.bar.duration else "")
 
     def show_playing(self, playing: bool) -> None:
         theme.set_icon(self._play, "pause" if playing else "play")

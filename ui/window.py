@@ -9,8 +9,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, QObject, QRect, QSettings, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtCore import QElapsedTimer, QEvent, QObject, QRect, QSettings, Qt, QTimer
+from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeyEvent,
+    QKeySequence,
+    QMouseEvent,
+    QResizeEvent,
+    QShortcut,
+)
 from PySide6.QtWidgets import (
     QApplication,
     QButtonGroup,
@@ -126,6 +137,8 @@ class Window(QMainWindow):
     def show_place(self, name: str) -> None:
         """Go to a place, whose page is made when it is first needed."""
         page = self._page(name)
+        if page is not self.page:
+            self._strip.leave()
         self._stack.setCurrentWidget(page)
         self._buttons[name].setChecked(True)
         self._titled()
@@ -134,11 +147,15 @@ class Window(QMainWindow):
         if self._sheet.isVisible():
             self.toggle_help()
 
-    def go(self, name: str, paths: list[Path]) -> None:
-        """Go to a place with files for it, where there is such a place; "result": a source and what was made of it."""
+    def go(self, name: str, paths: list[Any]) -> None:
+        """Go to a place with files for it, where there is such a place; "result": a source and what was made of it;
+        "make": a source and the choice by which it is to be made."""
         if name == "result" and "compare" in self._buttons:
             self.show_place("compare")
             self.pages["compare"].open_result(*paths)
+        elif name == "make" and "queue" in self._buttons:
+            self.show_place("queue")
+            self.pages["queue"].make(*paths)
         elif name in self._buttons:
             self.show_place(name)
             if paths:
@@ -196,6 +213,7 @@ class Window(QMainWindow):
         """Say something in the strip, with the action that mends it or follows from it."""
         self._strip.add(text, label, action)
         self._place_strip()
+        announce(self._strip, f"{text}  {label}".rstrip())
 
     def tell_fault(self, text: str, details: str) -> None:
         """Say what went wrong in VSR itself; ``details`` can be copied."""
@@ -224,6 +242,7 @@ class Window(QMainWindow):
                ("Ctrl+Q", self.tr("Quit"))]
         self._sheet.fill([*(page.keys() if hasattr(page, "keys") else []), *places, *own])
         self._sheet.show_over(self._stack.geometry())
+        announce(self._sheet, self._sheet.said)
 
     def toggle_full_screen(self) -> None:
         bare = not self.isFullScreen()
@@ -300,9 +319,14 @@ class Window(QMainWindow):
             self.close()
 
 
+def announce(widget: QWidget, text: str) -> None:
+    """Let a screen reader say what appears without the focus."""
+    QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(widget, text))
+
+
 class Strip(QFrame):
     """Messages, the newest alone, over the foot of a page. What asks for nothing goes by itself; what asks for
-    something comes back when that is gone."""
+    something comes back when that is gone, until the same is asked for anew."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, objectName="strip")
@@ -322,17 +346,23 @@ class Strip(QFrame):
         layout.addWidget(dismiss)
         self._timer = QTimer(self, singleShot=True, interval=_SHOWN_MS)
         self._timer.timeout.connect(self.dismiss)
+        self._shown_for = QElapsedTimer()
         self._area = self.geometry()
         self.hide()
+
+    def leave(self) -> None:
+        """The page is left: what was there to be read for long enough does not follow."""
+        if self.isVisible() and self._shown_for.hasExpired(_SHOWN_MS):
+            self._waiting.clear()
+            self._show()
 
     @property
     def said(self) -> str:
         return self._text.text() if self.isVisible() else ""
 
     def add(self, text: str, label: str, action: Callable[[], object] | None) -> None:
-        same = [waiting for waiting in self._waiting if waiting[:2] == (text, label)]
         # What asks for nothing makes room
-        self._waiting = [waiting for waiting in self._waiting if waiting[1] and waiting not in same]
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] and waiting[1] != label]
         self._waiting.append((text, label, action))
         self._show()
 
@@ -348,6 +378,7 @@ class Strip(QFrame):
         self._does.setToolTip(label)
         self._does.setVisible(bool(label))
         self._timer.stop() if label else self._timer.start()
+        self._shown_for.start()
         self.place(self._area)
         self.show()
         self.raise_()
@@ -376,7 +407,7 @@ class Strip(QFrame):
 
 
 class Sheet(QFrame):
-    """What the keys do."""
+    """What the keys do. A click takes it away."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, objectName="sheet")
@@ -384,12 +415,18 @@ class Sheet(QFrame):
         self._grid.setContentsMargins(*[3 * theme.UNIT] * 4)
         self._grid.setHorizontalSpacing(2 * theme.UNIT)
         self._grid.setVerticalSpacing(theme.UNIT // 2)
+        self.said = ""
+        theme.name(self, self.tr("Keys"), self.tr("Click to close"))
+        self.hide()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
         self.hide()
 
     def fill(self, keys: list[tuple[str, str]]) -> None:
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
+        self.said = "; ".join(f"{key}: {does}" for key, does in keys)
         half = -(-len(keys) // 2)
         for number, (key, does) in enumerate(keys):
             row, column = number % half, 3 * (number // half)

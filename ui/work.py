@@ -36,7 +36,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QImage
 
 import vsr
-from ui.items import ENDED, TO_DO, Item, Settings, State, duration, reason, shown
+from ui.items import ENDED, TO_DO, Item, Settings, State, brief, duration, reason, shown
 from ui.memory import Memory
 
 THUMBNAIL = 256  # pixels, the longer side
@@ -227,29 +227,31 @@ class Queue(QAbstractListModel):
 
     # -- what is in it --
 
-    def add(self, paths: Iterable[Path], row: int | None = None) -> None:
-        """Files, and what counts in folders, with the settings for new items. What waits already does so once."""
+    def add(self, paths: Iterable[Path], row: int | None = None, settings: Settings | None = None) -> None:
+        """Files, and what counts in folders, with the settings for new items or these. What waits already does so
+        once, or once with these."""
         for path in paths:
             path = Path(os.path.abspath(path))
             if os.path.isdir(path):
-                self._aside.ask(0, partial(vsr.media_in, path), partial(self._add_found, path, row))
+                self._aside.ask(0, partial(vsr.media_in, path), partial(self._add_found, path, row, settings))
             else:
-                row = self._add([path], row)
+                row = self._add([path], row, settings)
 
-    def _add_found(self, folder: Path, row: int | None, found: Any) -> None:
-        name = shown(folder.name)
+    def _add_found(self, folder: Path, row: int | None, settings: Settings | None, found: Any) -> None:
+        name = brief(folder.name)
         if isinstance(found, Exception):
             self.said.emit(self.tr("The folder {} cannot be read: {}").format(name, reason(found)), "", None)
         elif not found:
             self.said.emit(self.tr("There is no video or picture in the folder {}.").format(name), "", None)
         else:
-            self._add(found, row)
+            self._add(found, row, settings)
 
-    def _add(self, paths: Sequence[Path], row: int | None) -> int | None:
-        there = {item.path for item in self.items if item.state not in ENDED}
-        new = [Item(path, self.defaults) for path in paths if path not in there]
+    def _add(self, paths: Sequence[Path], row: int | None, settings: Settings | None) -> int | None:
+        there = {item.path for item in self.items
+                 if item.state not in ENDED and (settings is None or item.settings == settings)}
+        new = [Item(path, settings or self.defaults) for path in paths if path not in there]
         if known := len(paths) - len(new):
-            first = shown(next(path.name for path in paths if path in there))
+            first = brief(next(path.name for path in paths if path in there))
             text = self.tr("{} is in the queue already.").format(first) if known == 1 else (
                 self.tr("{} files are in the queue already.").format(known))
             self.said.emit(text, "", None)
@@ -304,9 +306,9 @@ class Queue(QAbstractListModel):
                 self.moveRow(QModelIndex(), row, QModelIndex(), row + (2 if step > 0 else -1))
 
     def set(self, items: Iterable[Item], **changes: Any) -> None:
-        """Change settings of those that have not begun."""
+        """Change settings of those that are not made: what failed may do better with others."""
         for item in items:
-            if item.state in TO_DO or (item.state is State.PAUSED and not self.is_running(item)):
+            if self.is_open(item):
                 item.settings, item.size, item.codec = replace(item.settings, **changes), None, ""
                 self._show(item)
         self._changed()
@@ -332,6 +334,10 @@ class Queue(QAbstractListModel):
     def is_running(self, item: Item) -> bool:
         """Whether it is being made, or stands still meanwhile."""
         return self._run is not None and self._run.item is item
+
+    def is_open(self, item: Item) -> bool:
+        """Whether it can still be made otherwise."""
+        return item.state is not State.DONE and not self.is_running(item)
 
     # -- work --
 
@@ -600,7 +606,7 @@ class Queue(QAbstractListModel):
             text = self.tr("{} was cut off when VSR ended; it starts again from its beginning.")
             if len(cut_off) > 1:
                 text = self.tr("{} and others were cut off when VSR ended; they start again from their beginning.")
-            self.said.emit(text.format(cut_off[0].name), self.tr("Start"), self.start)
+            self.said.emit(text.format(brief(cut_off[0].path.name)), self.tr("Start"), self.start)
 
     def _sweep(self, item: Item, output: Path, before: float) -> None:
         """Remove what a job that was cut off left of ``output``, and nobody wrote to since."""

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import itertools
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ AHEAD = 4  # frames that are decoded before they are asked for
 _PATIENCE_S = 0.25  # after so long without a picture one is shown although it is late
 _LAG_S = 2.0  # so far behind its clock, playing goes on with a frame further on
 _COSTS = 5  # frames whose median tells how long the next one will take
+_NAME = 160  # bytes of a video's name in those of its pictures, which file systems give 255
 _SCORE_EVERY_S = 1.0
 _SCORED_SIDE = 128  # pixels before enlarging: what is scored of a playing video
 
@@ -261,7 +263,8 @@ class Pictures:
         assert item.frame is not None
         name = target.with_suffix("") if target.suffix.lower() == ".png" else target
         if target.is_dir():
-            stem = f"{self._path.stem}-{float(item.time):.3f}s"
+            named = os.fsencode(self._path.stem)[:_NAME].decode("utf-8", "ignore")
+            stem = f"{named}-{float(item.time):.3f}s"
             stems = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
             name = next(target / free for free in stems if not any(target.glob(f"{glob.escape(free)}-*.png")))
         source = self._source(sides, item.frame, self.restore)
