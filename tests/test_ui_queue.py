@@ -5,6 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -589,7 +593,7 @@ def test_the_end_is_told_where_nobody_looks(page: QueuePage, monkeypatch: pytest
         def showMessage(self, title: str, text: str, icon: object, ms: int) -> None:
             shown.append(text)
 
-    monkeypatch.setattr("ui.queue.QSystemTrayIcon", Tray)
+    monkeypatch.setattr("ui.desktop.QSystemTrayIcon", Tray)
     told: list[str] = []
     page.message.connect(lambda text, label, action: told.append(text))
     for looking, wanted in ((True, True), (False, False), (False, True)):
@@ -597,6 +601,35 @@ def test_the_end_is_told_where_nobody_looks(page: QueuePage, monkeypatch: pytest
         page.notify.setChecked(wanted)
         page.queue.ran_out.emit(2, 1)
     assert told == 3 * ["The queue is through: 2 made, 1 failed."] and shown == told[:1]
+    if sys.platform == "linux":  # where there is no tray, too
+        called: list[list[str]] = []
+        monkeypatch.setattr(Tray, "isSystemTrayAvailable", staticmethod(lambda: False))
+        monkeypatch.setattr("ui.desktop.QProcess.startDetached", lambda program, given: called.append(given))
+        page.queue.ran_out.emit(2, 1)
+        assert [told[0] in given for given in called] == [True] and shown == told[:1]
+
+
+def test_the_taskbar_shows_how_far_it_is() -> None:
+    """Heard on a bus of its own."""
+    if not all(map(shutil.which, ("dbus-run-session", "dbus-monitor"))):
+        pytest.skip("there is no D-Bus here")
+    code = (
+        "import subprocess; from PySide6.QtCore import QTimer\n"
+        "heard = subprocess.Popen(['dbus-monitor', '--session', 'member=Update'], stdout=subprocess.PIPE, text=True)\n"
+        "while 'NameAcquired' not in heard.stdout.readline(): pass\n"
+        "from ui.app import application; from ui.desktop import Desktop\n"
+        "app = application([]); desktop = Desktop(app)\n"
+        "for share in (0.5, 0.501, None): desktop.progress(share)\n"
+        "lines = []\n"
+        "while sum('boolean' in line for line in lines) < 2: lines.append(heard.stdout.readline())\n"
+        "print(' '.join(' '.join(lines).split())); heard.kill()"
+    )
+    run = subprocess.run(["dbus-run-session", "--", sys.executable, "-c", code], capture_output=True, text=True,
+                         timeout=WAIT_MS / 1000, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    assert run.returncode == 0, run.stderr
+    assert re.findall(r"application://vsr.desktop|double [\d.]+|boolean \w+", run.stdout) == [
+        "application://vsr.desktop", "double 0.5", "boolean true",
+        "application://vsr.desktop", "double 0", "boolean false"]
 
 
 def test_what_was_chosen_comes_back(tmp_path: Path, page: QueuePage, queues: Callable[[], Queue], qtbot: QtBot) -> None:

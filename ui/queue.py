@@ -25,7 +25,6 @@ from PySide6.QtGui import (
     QDropEvent,
     QFocusEvent,
     QGuiApplication,
-    QIcon,
     QImage,
     QKeySequence,
     QPainter,
@@ -45,7 +44,6 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QSplitter,
     QStackedWidget,
-    QSystemTrayIcon,
     QTabWidget,
     QToolButton,
     QVBoxLayout,
@@ -54,6 +52,7 @@ from PySide6.QtWidgets import (
 
 import vsr
 from ui import files, theme
+from ui.desktop import Desktop
 from ui.form import Form
 from ui.items import ENDED, TO_DO, Item, Settings, State, brief, duration, shown
 from ui.rows import Rows, paint_picture, reason
@@ -63,7 +62,6 @@ _U = theme.UNIT
 _WIDE = 96 * _U  # pixels, from which on the buttons have texts
 _HIGH = 72 * _U  # pixels, from which on there is room for a picture that the list has, too
 _SETTINGS, _REPORT, _NEW_FILES = range(3)  # tabs
-_NOTICE_MS = 15_000  # how long a notification's icon stays
 
 
 class _Tools(QFrame):
@@ -119,7 +117,7 @@ class QueuePage(QWidget):
         self.queue = queue or Queue()
         self.queue.setParent(self)
         self._folder = ""  # that files were last chosen from
-        self._tray: QSystemTrayIcon | None = None
+        self._desktop = Desktop(self)
         self._any_chosen = True
         self.setAcceptDrops(True)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # Tab goes past it: it hands the focus on to the list
@@ -169,8 +167,7 @@ class QueuePage(QWidget):
     def shut(self) -> None:
         self._later.stop()
         self.queue.shut()
-        if self._tray is not None:
-            self._tray.hide()
+        self._desktop.shut()
 
     def foot(self) -> int:
         return self._footer.height()
@@ -547,6 +544,7 @@ class QueuePage(QWidget):
         self.whole.setText("  ·  ".join(texts))
         active = queue.running is not None
         self.setWindowTitle(f"{share:.0%}" if active and share is not None else "")
+        self._desktop.progress(share if active else None)
         app = QGuiApplication.instance()
         if isinstance(app, QGuiApplication):
             app.setBadgeNumber(left if active else 0)
@@ -613,11 +611,7 @@ class QueuePage(QWidget):
         if not self.notify.isChecked() or window.isActiveWindow():
             return
         QApplication.alert(window)
-        if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():
-            self._tray = self._tray or QSystemTrayIcon(QIcon(window.windowIcon()), self)
-            self._tray.show()
-            self._tray.showMessage("VSR", text, QSystemTrayIcon.MessageIcon.Information, _NOTICE_MS)
-            QTimer.singleShot(_NOTICE_MS, self._tray, self._tray.hide)
+        self._desktop.notify(text)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if _files(event.mimeData()):
