@@ -330,6 +330,7 @@ def state_dicts() -> dict[str, tuple[Any, str]]:
         "two networks": (good | {f"second.{key}": value for key, value in good.items()}, "PReLUs|kernels"),
         "biases": (good | {"deconv.weight": torch.zeros(9, 32, 3, 3), "deconv.bias": torch.arange(9.0)}, "phase"),
         "sparse": (good | {"mapping.0.0.weight": kernel.to_sparse()}, "mapping"),
+        "meta": (good | {"mapping.0.0.weight": kernel.to("meta")}, "mapping"),
         "complex": (good | {"mapping.0.0.weight": kernel.to(torch.complex64)}, "mapping"),
         "no numbers": (good | {"mapping.0.0.weight": torch.zeros(5, 5, 3, 0)}, "mapping"),
     }  # fmt: skip

@@ -291,6 +291,13 @@ def test_other_networks_are_refused(write: Any) -> None:
             write(Net(NETWORKS[name], 2).to_weights(name))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\v", "\u2028"])
+def test_a_name_is_one_line_of_a_shader(end: str) -> None:
+    shader = mpv_shader(replace(random_weights(8, 4, 1, 2), name=f"a{end}vec4 b")).decode()
+    assert end == "\n" or end not in shader
+    assert not any(line.startswith("vec4 b") for line in shader.splitlines())
+
+
 def test_layers_that_no_pass_can_read_are_refused() -> None:
     assert mpv_shader(random_weights(64, 5, 0, 2))
     for weights in (random_weights(65, 5, 0, 2), random_weights(8, 65, 0, 2)):
@@ -313,3 +320,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert list(tmp_path.iterdir()) == [out] and out.read_bytes() == mpv_shader(SHIPPED[1])
     assert main([*command, "--weights", str(file), "--luma", "full", "--overwrite"]) == 0
     assert out.read_bytes() == mpv_shader(SHIPPED[2], "full")
+    capsys.readouterr()
+    assert main([*command, "--model", "fsrcnn-s-video", "-s", "3", "--overwrite"]) == 0
+    told = capsys.readouterr()
+    assert "fsrcnn-s x3" in told.out and "fsrcnn-s-video-4" in told.err and out.read_bytes() == mpv_shader(SHIPPED[1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file as save_tensors
@@ -258,8 +259,30 @@ def test_malformed_metadata_is_a_usage_error(tmp_path: Path) -> None:
         save_tensors(tensors, tmp_path / "bad.safetensors", meta | change)
         with pytest.raises(UsageError, match="bad"):
             load_file(tmp_path / "bad.safetensors")
-    save_tensors(tensors | {"deconvolution.bias": np.zeros(0, np.float32)}, tmp_path / "bad.safetensors", meta)
-    with pytest.raises(UsageError, match="malformed"):
+    for size in (0, (2, 2)):
+        save_tensors(tensors | {"deconvolution.bias": np.zeros(size, np.float32)}, tmp_path / "bad.safetensors", meta)
+        with pytest.raises(UsageError, match="malformed"):
+            load_file(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn])
+def test_numbers_that_numpy_has_not_are_a_usage_error(kind: torch.dtype, tmp_path: Path) -> None:
+    save_file(tmp_path / "good.safetensors", random_weights(8, 4, 1, 2))
+    with safe_open(tmp_path / "good.safetensors", "pt") as file:
+        tensors = {key: file.get_tensor(key).to(kind) for key in file.keys()}  # noqa: SIM118
+        safetensors.torch.save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
+    with pytest.raises(UsageError, match="cannot read weights"):
+        load_file(tmp_path / "bad.safetensors")
+
+
+def test_a_quantization_of_another_network_is_a_usage_error(tmp_path: Path) -> None:
+    save_file(tmp_path / "good.safetensors", Net(NETWORKS["srcnn-9-1-5"], 2).to_weights("srcnn"))
+    quantization = random_weights(64, 4, 1, 2, quantized=True).quantization
+    with safe_open(tmp_path / "good.safetensors", "np") as file:
+        meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    tensors |= {f"quantization.{key}": value for key, value in vars(quantization).items()}
+    save_tensors(tensors, tmp_path / "bad.safetensors", meta)
+    with pytest.raises(UsageError, match="malformed: a quantization"):
         load_file(tmp_path / "bad.safetensors")
 
 

@@ -100,7 +100,7 @@ def test_the_91_images_are_as_many_sub_images_as_the_paper_says(data: Path) -> N
 def test_fsrcnns_sub_images_lie_where_its_output_does(scale: int, turned: bool, pictures: Path) -> None:
     """A network that only interpolates makes of each sub-image about what it is compared with."""
     recipe = replace(PAPER_RECIPES["paper-fsrcnn-bicubic-91_x3"], scale=scale, side=12, stride=7, turned=turned,
-                     network="Conv(1,1,1), Sum, Bicubic; zero border")
+                     network="Conv(1,1,1), Mean, Bicubic; zero border")
     images, net = sub_images(recipe, list_images(pictures / "train/T91"))
     with torch.no_grad():
         net.layers()[0][0].weight.fill_(1)
@@ -232,6 +232,13 @@ def test_planes_are_those_that_are_scored(colours: str, channels: int, pictures:
 def test_validation_pictures_never_train(pictures: Path) -> None:
     chosen, held_out = split(pictures, ("t91", "bsds500test"))
     assert len(held_out) == 2 and not set(chosen) & set(held_out)
+
+
+@pytest.mark.parametrize("name", ["transition-1", "transition-2", "fsrcnn", "fsrcnn-no-expanding", "fsrcnn-bicubic",
+                                  "fsrcnn-relu"])
+def test_no_ablation_diverges_at_its_rates(name: str, pictures: Path, tmp_path: Path) -> None:
+    recipe = replace(PAPER_RECIPES[f"paper-{name}-91_x3"], iterations=30, batch=16)
+    assert load_file(train_paper(recipe, pictures, tmp_path, "cpu", say=lambda line: None))
 
 
 def test_a_training_that_diverges_ends_with_a_line(pictures: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from skimage.metrics import structural_similarity
 from test_networks import random_net
 
 from vsr.cli import main, parser
-from vsr.errors import InputError, UsageError
+from vsr.errors import EngineError, InputError, UsageError
 from vsr.frame import Color, Frame
 from vsr.media.pixels import views
 from vsr.models.catalogue import load_file, random_weights, save_file
@@ -386,6 +386,14 @@ def test_the_border_is_chosen_at_test_time_and_changes_nothing_else(name: str, t
     for one, other in pairwise(BORDERS):
         apart = np.abs(made[one] - made[other])
         assert apart[inner].max() < 0.01 and min(apart[0].max(), apart[-1].max(), apart[:, 0].max()) > 1
+
+
+def test_weights_that_make_no_numbers_have_no_score() -> None:
+    weights = random_weights(8, 4, 1, 2)
+    huge = replace(weights, deconvolution=weights.kernel * np.float32(1e37))
+    with pytest.raises(EngineError, match="beyond all bounds"):
+        network(replace(huge, layers=(replace(huge.feature, weight=huge.feature.weight * np.float32(1e30)),
+                                      *huge.layers[1:])))(np.full((16, 16), 128, np.float32))
 
 
 def test_a_border_is_for_float_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from vsr.cli import main
-from vsr.errors import InputError, UsageError
+from vsr.errors import InputError, OutputError, UsageError
 from vsr.models.catalogue import Weights, load_file, random_weights
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network, fsrcnn, srcnn
@@ -190,6 +190,51 @@ def test_refusals_are_one_line(pictures: Path, tmp_path: Path) -> None:
         train(replace(RECIPE, name="y"), tmp_path / "nowhere", tmp_path, "cpu")
     with pytest.raises(UsageError, match="vsr train list"):
         find("nonesuch")
+
+
+def test_damage_and_full_disks_are_one_line(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(RECIPE, pictures, tmp_path, "cpu")
+    checkpoint = tmp_path / f"{RECIPE.name}.checkpoint"
+    for content in (b"", checkpoint.read_bytes()[:2000]):
+        checkpoint.write_bytes(content)
+        with pytest.raises(UsageError, match="remove it to start again"):
+            train(RECIPE, pictures, tmp_path, "cpu")
+    checkpoint.unlink()
+    before = sorted(tmp_path.iterdir())
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context, pytest.raises(OutputError, match="No space left"):
+        context.setattr(torch, "save", full)
+        train(RECIPE, pictures, tmp_path, "cpu")
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write to"):  # before pictures are looked for
+        train(RECIPE, tmp_path / "nowhere", tmp_path / "file", "cpu")
+
+
+def test_two_trainings_of_a_recipe_do_not_spoil_each_other(pictures: Path, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    save, first = torch.save, [True]
+
+    def slow(state: object, path: Path) -> None:
+        save(state, path)
+        if first:  # while one writes its checkpoint, the other does all of its training
+            first.clear()
+            train(RECIPE, pictures, tmp_path, "cpu", say=lambda line: None)
+
+    monkeypatch.setattr(torch, "save", slow)
+    weights = load_file(train(RECIPE, pictures, tmp_path, "cpu", say=lambda line: None))
+    assert torch.load(tmp_path / f"{RECIPE.name}.checkpoint", weights_only=True)["iteration"] == RECIPE.iterations
+    assert weights.scale == 2 and len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_card_without_scores_is_not_compared_with(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny_x2_theirs.json").write_text('{"model": "theirs"}')  # as of 'vsr convert'
+    path = train(RECIPE, pictures, tmp_path, "cpu", say=lambda line: None)
+    assert json.loads(path.with_suffix(".json").read_text())["others"] == {}
 
 
 def test_validation_and_test_pictures_never_train(pictures: Path) -> None:

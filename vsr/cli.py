@@ -885,11 +885,15 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     from vsr.export import FORMATS
-    from vsr.models.catalogue import load, load_file
+    from vsr.models.catalogue import find, load, load_file
 
-    weights = load_file(args.weights, args.scale) if args.weights else load(args.model, scale_of(args.scale))
+    members = () if args.weights else find(args.model, scale_of(args.scale)).members
+    model = members[0] if members else args.model
+    weights = load_file(args.weights, args.scale) if args.weights else load(model, scale_of(args.scale))
     content = FORMATS[args.format](weights, args.luma)
     write_files({args.output: lambda path: path.write_bytes(content)}, args.weights, args.overwrite)
+    if members:
+        tell(f"vsr: of '{args.model}' this is the member for clean video; the others are {', '.join(members[1:])}")
     print(f"{printable(str(args.output))}: {printable(weights.name)} x{weights.scale} for {args.luma} luma, "
           f"{args.format}, {len(content)} bytes")
     return 0

@@ -98,7 +98,7 @@ def mpv_shader(weights: Weights, luma: str = "limited") -> bytes:
     n, (shuffle, first) = weights.scale, weights.pixel_shuffle()
     margin = weights.m + reach(n, weights.padding)
     larger = [f"WIDTH LUMA.w {2 * margin} +", f"HEIGHT LUMA.h {2 * margin} +"]
-    title = f"VSR {weights.name} x{n}".replace("\n", " ")
+    title = " ".join(f"VSR {weights.name} x{n}".split())  # one line, as a comment and its DESC are
     passes = [HEADER.format(title=title, network=f"FSRCNN({weights.d},{weights.s},{weights.m})", n=n,
                             version=vsr.__version__, luma=luma, shades=SHADES[luma])]
 

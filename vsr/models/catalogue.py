@@ -113,6 +113,8 @@ class Weights:
             d = self.network.layers[-1].out
             check_array("deconvolution.weight", self.deconvolution, (d, DECONVOLUTION, DECONVOLUTION))
             check_array("deconvolution.bias", np.array(self.bias, np.float32), ())
+        if self.quantization and not self.network.sizes:
+            raise ValueError(f"a quantization, which '{self.network}' has none")
         if self.quantization:
             check_array("quantization.step", self.quantization.step, (self.d,))
             check_array("quantization.weight_step", self.quantization.weight_step, (self.scale**2,))
@@ -336,7 +338,7 @@ def load_file(path: Path | str, scale: int | None = None) -> Weights:
         with safe_open(path, "np") as file:
             meta = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (OSError, SafetensorError) as error:
+    except (AttributeError, OSError, SafetensorError, TypeError) as error:  # numpy has not all types of numbers
         raise UsageError(f"cannot read weights '{path}': {error}; 'vsr convert' reads those of others") from None
     try:
         # Files from before there were other networks than FSRCNN hold its three numbers.
@@ -356,7 +358,7 @@ def load_file(path: Path | str, scale: int | None = None) -> Weights:
     except KeyError as error:
         raise UsageError(f"weights '{path}' lack {error}; only what 'vsr train' and 'vsr convert' write can be read"
                          ) from None
-    except (ValueError, IndexError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise UsageError(f"weights '{path}' are malformed: {error}") from None
     if scale not in (None, weights.scale):
         raise UsageError(f"weights '{path}' are for scale {weights.scale}, not {scale}")

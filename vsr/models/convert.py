@@ -167,7 +167,8 @@ def state_dict(content: bytes) -> dict[str, np.ndarray]:
     numbers = 0
     for key, tensor in found.items():
         numbers += tensor.numel()
-        if tensor.layout is not torch.strided or not tensor.is_floating_point() or numbers * 4 > LARGEST:
+        if (tensor.layout is not torch.strided or tensor.is_meta or not tensor.is_floating_point()
+                or numbers * 4 > LARGEST):
             raise Foreign(f"holds no FSRCNN: '{key}' is a {tensor.dtype} tensor of {tuple(tensor.shape)}")
     return {key: tensor.detach().float().numpy() for key, tensor in found.items()}
 

@@ -129,7 +129,7 @@ class Net(nn.Module):
             return self.trunk(F.pad(luma, (-surplus,) * 4))
         x = self.trunk(luma)
         if self.deconvolution is None:
-            return self.enlarge(x.sum(1, keepdim=True))
+            return self.enlarge(x.mean(1, keepdim=True))
         if pixel_shuffle or self.quantizer:
             phases = (self.quantizer or F.conv2d)(x, self.shuffle_weight())
             return F.pixel_shuffle(phases, self.scale) + bias_of(self.deconvolution)
@@ -157,7 +157,7 @@ class Net(nn.Module):
             if activation is not None:
                 maps = activation(maps)
         if self.network.growth == "bicubic last":
-            return self.enlarge(F.pad(maps.sum(1, keepdim=True), around, mode="replicate"))
+            return self.enlarge(F.pad(maps.mean(1, keepdim=True), around, mode="replicate"))
         if self.deconvolution is None:
             return maps
         beyond = self.scale - DECONVOLUTION + 2 * self.padding

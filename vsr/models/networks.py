@@ -47,8 +47,8 @@ class Network:
     """A chain of convolutions, and where in it the picture grows to n times its size.
 
     ``growth``: 'deconvolution' behind the last layer (9x9, learned); 'bicubic first', in front of the first layer, as
-    SRCNN has it; or 'bicubic last': the last layer's maps are summed up and interpolated, which is what a deconvolution
-    is whose kernels are all the same and fixed [F16, section 3.1].
+    SRCNN has it; or 'bicubic last': the mean of the last layer's maps is interpolated, which is what a deconvolution is
+    whose kernels are all the same and fixed [F16, section 3.1].
     ``border``: 'replicated' once in front of everything, every layer valid; 'zero' padding in every layer; or
     'normalised', which divides what zero padding gives by the share of pixels that are no padding [E14, section 4].
     Raises ValueError for layers that do not fit together.
@@ -75,7 +75,7 @@ class Network:
         if self.growth == "deconvolution":
             parts.append(f"DeConv({DECONVOLUTION},1,{self.layers[-1].out})")
         else:
-            parts = ["Bicubic", *parts] if self.growth == "bicubic first" else [*parts, "Sum", "Bicubic"]
+            parts = ["Bicubic", *parts] if self.growth == "bicubic first" else [*parts, "Mean", "Bicubic"]
         return ", ".join(parts) + ("" if self.border == "replicated" else f"; {self.border} border")
 
     @classmethod

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsr.errors import InputError, UsageError
+from vsr.errors import EngineError, InputError, UsageError
 from vsr.frame import Frame
 from vsr.media.picture import still_format
 from vsr.models.catalogue import Weights, find, load, load_file
@@ -252,7 +252,8 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
 
 def network(weights: Weights) -> Upscale:
     """The float network of ``weights`` (PyTorch, fp32), with the 8-bit integers of weights that have them; `InColours`
-    where they are for colours."""
+    where they are for colours. It raises EngineError where they make numbers that are not finite.
+    """
     import torch
 
     from vsr.models.fsrcnn import Net
@@ -262,6 +263,8 @@ def network(weights: Weights) -> Upscale:
     @torch.inference_mode()
     def upscale(low: np.ndarray) -> np.ndarray:
         high = net(torch.from_numpy(low / np.float32(255)).reshape(1, -1, *low.shape[-2:]))[0].numpy() * 255
+        if not np.isfinite(high).all():
+            raise EngineError(f"the weights of '{weights.name}' make numbers beyond all bounds")
         return high[0] if low.ndim == 2 else high
 
     return upscale if weights.colours == "Y" else InColours(weights.colours, upscale)

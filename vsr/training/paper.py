@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vsr.errors import InputError
-from vsr.models.catalogue import load_file, save_file
+from vsr.models.catalogue import Weights
 from vsr.models.fsrcnn import Net, bias_of
 from vsr.models.networks import DECONVOLUTION, Network
 from vsr.quality.evaluate import evaluate, network
@@ -23,7 +23,7 @@ from vsr.quality.metrics import psnr, to_bytes
 from vsr.quality.protocol import crop_to_multiple, imresize, list_images, load_luma, load_rgb, rgb_to_ycbcr
 from vsr.training.data import split
 from vsr.training.recipes import PaperRecipe
-from vsr.training.run import Run, go_on_from
+from vsr.training.run import Run, go_on_from, make_folder
 
 MOMENTUM = 0.9
 
@@ -41,6 +41,7 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
+    make_folder(out)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = starting_net(recipe, out)
@@ -61,10 +62,8 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         optimizer.step()
         run.step(mean, lambda: float(np.mean([psnr(*compared(net, pair, recipe)) for pair in validation])))
 
-    path = out / f"{recipe.name}.safetensors"
-    save_file(path, net.cpu().to_weights(recipe.model, recipe.colours))
-    run.write_card(path, pictures=len(training), sub_images=len(images), scores=scores(path, recipe, data))
-    return path
+    weights = net.cpu().to_weights(recipe.model, recipe.colours)
+    return run.finish(weights, pictures=len(training), sub_images=len(images), scores=scores(weights, recipe, data))
 
 
 # ---- the network -------------------------------------------------------------------------------------------------
@@ -202,9 +201,8 @@ def compared(net: Net, pair: Pair, recipe: PaperRecipe) -> Pair:
     return to_bytes(enlarged(net, low))[shave], high[shave]
 
 
-def scores(path: Path, recipe: PaperRecipe, data: Path) -> dict[str, Any]:
-    """The scores of a weight file on the test sets that ``data`` has, in the form of the recipe's own experiment."""
-    weights = load_file(path)
+def scores(weights: Weights, recipe: PaperRecipe, data: Path) -> dict[str, Any]:
+    """The scores of weights on the test sets that ``data`` has, in the form of the recipe's own experiment."""
     found: dict[str, Any] = {}
     for name in ("Set5", "Set14"):
         folder = data / "test" / name

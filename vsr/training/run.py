@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
-import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,8 @@ import torch
 
 import vsr
 from vsr.errors import EngineError, OutputError, UsageError
-from vsr.models.catalogue import load_file, write_whole
+from vsr.media.partfile import PartFile
+from vsr.models.catalogue import Weights, load_file, save_file, write_whole
 from vsr.models.fsrcnn import Net
 from vsr.training.recipes import PaperRecipe, Recipe
 
@@ -38,7 +39,7 @@ class Run:
     CHECKPOINT_SECONDS, so that a kill at any moment loses a minute.
 
     ``parts`` are taken back to where they were, and so is ``rng``. ``log`` has an entry every REPORT_STEPS iterations.
-    Raises OutputError for an unwritable folder, UsageError for a checkpoint of another recipe.
+    Raises UsageError for a checkpoint of another recipe, or a damaged one, OutputError where none can be written.
     """
 
     def __init__(self, recipe: Recipe | PaperRecipe, out: Path, parts: dict[str, Part], rng: np.random.Generator,
@@ -47,7 +48,11 @@ class Run:
         self._parts, self._rng, self._say, self._commit = parts, rng, say, revision()
         self._path, self._mean_loss, seconds = out / f"{recipe.name}.checkpoint", 0.0, 0.0
         if self._path.exists():
-            state = torch.load(self._path, map_location=device, weights_only=True)
+            try:
+                state = torch.load(self._path, map_location=device, weights_only=True)
+            except Exception as error:  # all that damage may lead to
+                raise UsageError(f"'{self._path}' cannot be read ({type(error).__name__}); remove it to start again"
+                                 ) from None
             if state["recipe"] != dataclasses.asdict(recipe):
                 raise UsageError(f"'{self._path}' belongs to another version of the recipe; remove it to start again")
             for name, part in parts.items():
@@ -56,10 +61,6 @@ class Run:
             self.iteration, self.log, self._commit, seconds = (state[key] for key in (
                 "iteration", "log", "commit", "seconds"))
             say(f"{recipe.name}: continues at iteration {self.iteration}")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write to '{out}': {error.strerror}") from None
         self._first, self._saved = self.iteration, time.monotonic()
         self._begun = self._saved - seconds
 
@@ -86,16 +87,18 @@ class Run:
             state = {"recipe": dataclasses.asdict(self.recipe), "rng": self._rng.bit_generator.state,
                      "iteration": self.iteration, "seconds": seconds, "log": self.log, "commit": self._commit,
                      **{name: part.state_dict() for name, part in self._parts.items()}}
-            torch.save(state, self._path.with_suffix(".writing"))
-            os.replace(self._path.with_suffix(".writing"), self._path)
+            with PartFile(self._path, overwrite=True) as part:  # of its own, even where two train the same
+                with writing(self.out):
+                    torch.save(state, part.path)
+                part.commit()
             self._saved = time.monotonic()
 
-    def write_card(self, path: Path, **found: Any) -> None:
-        """The card of a weight file, beside it: what made it, and what was ``found``.
+    def finish(self, weights: Weights, **found: Any) -> Path:
+        """Write the weights, and their card beside them: what made them, and what was ``found``; returns their file.
 
-        ``before`` holds the recipes that it went on from, the last first.
+        ``before`` holds the recipes that they went on from, the last first.
         """
-        weights, before = load_file(path), list[dict[str, Any]]()
+        path, before = self.out / f"{self.recipe.name}.safetensors", list[dict[str, Any]]()
         if self.recipe.start:
             start = json.loads((self.out / f"{self.recipe.start}.json").read_text("utf-8"))
             before = [start["recipe"], *start["before"]]
@@ -105,8 +108,27 @@ class Run:
             "iterations": self.recipe.iterations, "seconds": self.log[-1]["seconds"], "log": self.log,
             "validation_psnr": round(self.log[-1]["psnr"], 4), "commit": self._commit, **found,
         }
-        write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+        with writing(self.out):
+            save_file(path, weights)
+            write_whole(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
         self._say(f"{self.recipe.name}: wrote {path}")
+        return path
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for what a training writes, before what takes minutes. Raises OutputError."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Raises OutputError for what goes wrong while something is written to the folder ``out``."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # PyTorch has a RuntimeError for a full disk
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        raise OutputError(f"cannot write to '{out}': {reason}") from error
 
 
 def go_on_from(net: Net, path: Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vsr.models.catalogue import Weights, save_file
+from vsr.models.catalogue import Weights
 from vsr.models.fsrcnn import Net
 from vsr.models.networks import Network
 from vsr.quality.evaluate import evaluate, network
@@ -24,7 +24,7 @@ from vsr.training.data import Patches, split, twin
 from vsr.training.drawn import dithered
 from vsr.training.quantize import calibrate, quantized
 from vsr.training.recipes import Recipe
-from vsr.training.run import Run, go_on_from
+from vsr.training.run import Run, go_on_from, make_folder
 from vsr.training.soap import SOAP
 from vsr.training.transfer import solve_deconvolution
 
@@ -48,6 +48,7 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
+    make_folder(out)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = Net(Network.parse(recipe.network), recipe.scale)
@@ -86,14 +87,12 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
             torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), weight)
         run.step(loss, lambda: _validate(average, validation, recipe.scale, device))
 
-    path = out / f"{recipe.name}.safetensors"
     weights = average.cpu().to_weights(recipe.model)
     if recipe.quantized:
         weights = quantized(average, sample, recipe.model)
         run.log[-1]["psnr"] = _validate(Net.from_weights(weights).eval(), validation, recipe.scale, "cpu")
-    save_file(path, weights)
-    run.write_card(path, pictures=len(training), scores=_scores(weights, recipe, data), others=_others(path, recipe))
-    return path
+    return run.finish(weights, pictures=len(training), scores=_scores(weights, recipe, data),
+                      others=_others(out, recipe))
 
 
 class GradientClip:
@@ -160,7 +159,8 @@ def _scores(weights: Weights, recipe: Recipe, data: Path) -> dict[str, Any]:
             for folder in folders if folder.is_dir()}
 
 
-def _others(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The scores of the same model and scale by other recipes whose cards are in the same folder."""
-    cards = sorted(set(path.parent.glob(f"{recipe.model}_x{recipe.scale}*.json")) - {path.with_suffix(".json")})
-    return {card.stem: json.loads(card.read_text("utf-8"))["scores"] for card in cards}
+def _others(out: Path, recipe: Recipe) -> dict[str, Any]:
+    """The scores of the same model and scale by other recipes whose cards are in ``out``."""
+    paths = sorted(set(out.glob(f"{recipe.model}_x{recipe.scale}*.json")) - {out / f"{recipe.name}.json"})
+    cards = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    return {name: card["scores"] for name, card in cards.items() if "scores" in card}  # converted ones have none
