@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,17 +60,19 @@ class Recipe:
 
 
 def _family(model: str, iterations: int, others: int, rate: float, first: dict[str, Any],
-            amplified: float = 0.0, last: dict[str, Any] | None = None) -> list[Recipe]:
+            last: dict[int, dict[str, Any]], amplified: float = 0.0) -> list[Recipe]:
     """×3 from scratch, in so many ``iterations`` (``-first``): FSRCNN-s with drawn pages among the photographs, FSRCNN
     with their contrast up to doubled, since on text and lines, whose edges are higher than any photograph's, networks
     that had seen none such were wrong by hundreds and thousands of levels. From its trunk all scales, in ``others``, on
     photographs alone: they keep what they know of text (some hundred levels at most), and gain what pages cost:
     FSRCNN-s ×2 with pages of its own is 1.4 dB better on text and worse on photographs, by 0.28 / 0.22. ×2 and ×4 begin
     with the deconvolution that is solved for. All but the 91 images are taken at no more than 0.7 of their size; ×2
-    learns from these alone, which are sharp even for it. FSRCNN ×3 goes on once more with the 91 images three times,
-    and less contrast. On single pixels of black and white that alternate (dithering) FSRCNN was still wrong by hundreds
-    of thousands of levels, FSRCNN-s by two thousand: the share DITHERED of the patches in the last training of each
-    scale shows such. From each, on its pictures, the weights for precision int8.
+    learns from these alone, which are sharp even for it. Where ``last`` has changes for a scale, that was the second
+    training, and a last one goes on from it: FSRCNN ×3 with the 91 images three times, and less contrast. On single
+    pixels of black and white that alternate (dithering) FSRCNN was still wrong by hundreds of thousands of levels,
+    FSRCNN-s by two thousand: of the patches in the last training of each scale the share DITHERED shows such. That is
+    short for FSRCNN-s, which in all of 40,000 iterations learns dots at the cost of photographs (×2 -0.11 / -0.03).
+    From each, on its pictures, the weights for precision int8.
 
     What else was tried, as gains on Set5 / Set14 in dB. FSRCNN-s: ×2 from the trunk of ×3 and a deconvolution of noise
     -0.32 / -0.13 (the trunk is lost before the deconvolution is found); ×2 on the photographs at half their size -0.09
@@ -84,17 +87,18 @@ def _family(model: str, iterations: int, others: int, rate: float, first: dict[s
         other = {"amplified": amplified, **other}
         return Recipe(f"{model}_x{scale}{suffix}", model, scale, str(NETWORKS[model]), iterations, rate, **other)
 
+    def trained(scale: int, **other: Any) -> list[Recipe]:
+        stages = [recipe("", scale, others, rate * 0.5, start=scratch.name, **other)]
+        if scale in last:
+            second = replace(stages[0], name=f"{stages[0].name}-second")
+            stages = [second, replace(stages[0], start=second.name, **last[scale])]
+        return [*stages[:-1], replace(stages[-1], dithered=DITHERED)]
+
     scratch = recipe("-first", 3, iterations, rate, **first)
-    three = [recipe("-second" if last else "", 3, others, rate * 0.5, start=scratch.name,
-                    dithered=0.0 if last else DITHERED)]
-    if last:
-        three.append(recipe("", 3, others, rate * 0.5, start=three[0].name, dithered=DITHERED, **last))
-    two = recipe("", 2, others, rate * 0.5, start=scratch.name, sets=("t91",), dithered=DITHERED)
-    four = recipe("", 4, others, rate * 0.5, start=scratch.name, dithered=DITHERED)
-    int8 = [recipe("_int8", start.scale, others * 3 // 10, rate * 0.15, start=start.name, sets=start.sets,
-                   amplified=start.amplified, dithered=start.dithered, quantized=True)
-            for start in (two, three[-1], four)]
-    return [scratch, *three, two, four, *int8]
+    stages = [trained(3), trained(2, sets=("t91",)), trained(4)]
+    int8 = [replace(float_, name=f"{float_.name}_int8", iterations=others * 3 // 10, rate=rate * 0.15,
+                    start=float_.name, quantized=True) for *_, float_ in stages]
+    return [scratch, *itertools.chain(*stages), *int8]
 
 
 def _members(rate: float) -> Iterator[Recipe]:
@@ -119,9 +123,10 @@ def _srcnn(model: str, patch: int, iterations: int, rate: float) -> Iterator[Rec
 
 
 RECIPES = {recipe.name: recipe for recipe in (
-    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, first={"pages": 8}),
+    *_family("fsrcnn-s", iterations=80_000, others=40_000, rate=2e-2, first={"pages": 8},
+             last={scale: {"iterations": 4_000, "rate": 3e-3} for scale in SCALES}),
     *_family("fsrcnn", iterations=120_000, others=40_000, rate=1e-2, first={"amplified": 1.0}, amplified=1 / 16,
-             last={"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}),
+             last={3: {"sets": ("t91",) * 3 + PHOTOGRAPHS[1:], "amplified": 1 / 64}}),
     *_members(rate=8e-3),
     *_srcnn("srcnn-9-1-5", patch=48, iterations=15_000, rate=1e-2),
     *_srcnn("srcnn-ex", patch=36, iterations=5_000, rate=5e-3),
