@@ -202,12 +202,11 @@ def test_damage_and_full_disks_are_one_line(pictures: Path, tmp_path: Path, monk
     checkpoint.unlink()
     before = sorted(tmp_path.iterdir())
 
-    def full(state: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as context, pytest.raises(OutputError, match="No space left"):
-        context.setattr(torch, "save", full)
+        context.setattr(Path, "write_bytes", full)
         train(RECIPE, pictures, tmp_path, "cpu")
     assert sorted(tmp_path.iterdir()) == before
     (tmp_path / "file").touch()
@@ -217,15 +216,15 @@ def test_damage_and_full_disks_are_one_line(pictures: Path, tmp_path: Path, monk
 
 def test_two_trainings_of_a_recipe_do_not_spoil_each_other(pictures: Path, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    save, first = torch.save, [True]
+    write, first = Path.write_bytes, [True]
 
-    def slow(state: object, path: Path) -> None:
-        save(state, path)
+    def slow(path: Path, content: bytes) -> None:
+        write(path, content)
         if first:  # while one writes its checkpoint, the other does all of its training
             first.clear()
             train(RECIPE, pictures, tmp_path, "cpu", say=lambda line: None)
 
-    monkeypatch.setattr(torch, "save", slow)
+    monkeypatch.setattr(Path, "write_bytes", slow)
     weights = load_file(train(RECIPE, pictures, tmp_path, "cpu", say=lambda line: None))
     assert torch.load(tmp_path / f"{RECIPE.name}.checkpoint", weights_only=True)["iteration"] == RECIPE.iterations
     assert weights.scale == 2 and len(list(tmp_path.iterdir())) == 3

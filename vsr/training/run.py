@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import subprocess
@@ -87,9 +88,10 @@ class Run:
             state = {"recipe": dataclasses.asdict(self.recipe), "rng": self._rng.bit_generator.state,
                      "iteration": self.iteration, "seconds": seconds, "log": self.log, "commit": self._commit,
                      **{name: part.state_dict() for name, part in self._parts.items()}}
+            torch.save(state, content := io.BytesIO())  # itself it does not say why it cannot write
             with PartFile(self._path, overwrite=True) as part:  # of its own, even where two train the same
                 with writing(self.out):
-                    torch.save(state, part.path)
+                    part.path.write_bytes(content.getvalue())
                 part.commit()
             self._saved = time.monotonic()
 
@@ -126,9 +128,8 @@ def writing(out: Path) -> Iterator[None]:
     """Raises OutputError for what goes wrong while something is written to the folder ``out``."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # PyTorch has a RuntimeError for a full disk
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
-        raise OutputError(f"cannot write to '{out}': {reason}") from error
+    except OSError as error:
+        raise OutputError(f"cannot write to '{out}': {error.strerror}") from error
 
 
 def go_on_from(net: Net, path: Path) -> bool:
