@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSettings, QStandardPaths, Qt, QTimer, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QKeyEvent, QMouseEvent, QShowEvent
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, QSettings, QStandardPaths, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -29,6 +29,7 @@ import vsr
 from ui import theme
 from ui.bridge import Image, Painted, Wish, Work, paint
 from ui.canvas import Canvas, Mode, Shape
+from ui.files import show
 from ui.inspector import WIDTH
 from ui.models import DEFAULT, field_name, offer
 from ui.views import FullScreen, Views
@@ -627,8 +628,8 @@ class LivePage(QWidget):
         for code, text in told:
             if code in ("recorded", "saved"):
                 path = Path(text)
-                self.message.emit(self.tr("Saved {0}").format(path.name), self.tr("Show folder"),
-                                  partial(QDesktopServices.openUrl, QUrl.fromLocalFile(str(path.parent))))
+                self.message.emit(self.tr("Saved {0}").format(path.name), self.tr("Show in folder"),
+                                  partial(show, path, self))
             elif code not in _QUIET:
                 self.message.emit(text, "", None)
 
