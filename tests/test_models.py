@@ -272,7 +272,7 @@ def test_numbers_that_numpy_has_not_are_a_usage_error(kind: torch.dtype, tmp_pat
     with safe_open(tmp_path / "good.safetensors", "pt") as file:
         tensors = {key: file.get_tensor(key).to(kind) for key in file.keys()}  # noqa: SIM118
         safetensors.torch.save_file(tensors, tmp_path / "bad.safetensors", file.metadata())
-    with pytest.raises(UsageError, match="cannot read weights"):
+    with pytest.raises(UsageError, match=r"cannot read weights|malformed"):  # ml_dtypes gives NumPy some
         load_file(tmp_path / "bad.safetensors")
 
 

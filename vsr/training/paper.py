@@ -41,11 +41,11 @@ def train_paper(recipe: PaperRecipe, data: Path, out: Path, device: str = "auto"
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    make_folder(out)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = starting_net(recipe, out)
     training, held_out = split(data, recipe.sets)
+    make_folder(out)
     images = SubImages(recipe, net, (pair for path in training for pair in pairs(path, recipe, recipe.shrinks)))
     net.to(device)
     optimizer = torch.optim.SGD(groups(net, recipe), momentum=MOMENTUM)

@@ -48,12 +48,12 @@ def train(recipe: Recipe, data: Path, out: Path, device: str = "auto", threads: 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if threads:
         torch.set_num_threads(threads)
-    make_folder(out)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     net = Net(Network.parse(recipe.network), recipe.scale)
     complete = not recipe.start or go_on_from(net, out / f"{recipe.start}.safetensors")
     training, held_out = split(data, recipe.sets)
+    make_folder(out)
     pairs, validation = material(recipe, training, held_out, data, out)
     patches = Patches(pairs, recipe.scale, recipe.patch, net.margin)
     dots = Patches([twin(dithered(rng, dot), recipe.scale) for dot in (2, 3, 4, 5, *(recipe.scale,) * 8)],
