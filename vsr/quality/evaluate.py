@@ -232,8 +232,8 @@ def model_upscale(model: str | Path, scale: int, engine: str | None = None, prec
 
     ``model`` is a name of the catalogue or a weight file; the engine has luma of ``bits`` bits, and what it has to say
     goes to ``warn``. ``border``, one of `vsr.models.networks.BORDERS`, is for the float network instead of its own,
-    bicubic has none. Raises UsageError for an unknown model, scale or engine, and for an
-    engine of a network for colours.
+    bicubic has none. Raises UsageError for an unknown model, scale or engine, and for an engine of a network for
+    colours.
     """
     source: str | Weights = load_file(model, scale) if isinstance(model, Path) else model
     name = str(model)

@@ -18,8 +18,6 @@ from vsr.quality.metrics import to_bytes
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif")
 FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-
-
 # MATLAB's rgb2ycbcr: rows make Y, Cb and Cr of R, G and B, all of 0 to 255.
 YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 GREY = np.array([[255 / 219], [255 / 224], [255 / 224]])  # makes codes of 0 to 255 of its rows
@@ -31,10 +29,10 @@ def _ycbcr(grey: bool) -> tuple[np.ndarray, np.ndarray]:
     return (YCBCR * GREY if grey else YCBCR), offset
 
 
-def rgb_to_ycbcr(rgb: np.ndarray, grey: bool = False) -> np.ndarray:
-    """MATLAB's rgb2ycbcr of planes (3, H, W) of 0..255, uint8: Y is in 16..235. Of a file with one channel, which is
-    used as it is, luma is in 0..255: three planes that are ``grey`` make themselves."""
-    matrix, offset = _ycbcr(grey)
+def rgb_to_ycbcr(rgb: np.ndarray, grey: bool = False, channels: int = 3) -> np.ndarray:
+    """MATLAB's rgb2ycbcr of planes (3, H, W) of 0..255, the first ``channels``, uint8: Y is in 16..235. Of a file with
+    one channel, which is used as it is, luma is in 0..255: three planes that are ``grey`` make themselves."""
+    matrix, offset = (each[:channels] for each in _ycbcr(grey))
     return np.clip(np.floor(np.einsum("ij,jyx->iyx", matrix, rgb.astype(np.float64)) + offset + 0.5), 0,
                    255).astype(np.uint8)
 
@@ -63,7 +61,7 @@ def load_rgb(path: Path) -> tuple[np.ndarray, bool]:
 def load_luma(path: Path) -> np.ndarray:
     """The luma plane (H, W) uint8 of an image file; one with one channel is used as it is. Raises as `load_rgb`."""
     rgb, grey = load_rgb(path)
-    return rgb[0] if grey else rgb_to_ycbcr(rgb)[0]
+    return rgb[0] if grey else rgb_to_ycbcr(rgb, channels=1)[0]
 
 
 def frame_luma(frame: Frame) -> np.ndarray:
